@@ -1,0 +1,1 @@
+//! Completes text with llama.cpp under a schema, in a child process.

@@ -1,0 +1,1 @@
+//! CLIP, UNet, VAE, LoRA; checkpoint and LoRA file formats.

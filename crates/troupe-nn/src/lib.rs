@@ -1,0 +1,1 @@
+//! The layers that diffusion networks are made of, on candle, with CPU kernels behind one trait.

@@ -1,0 +1,1 @@
+//! pipeline.toml, weights, the run folder, batches, resuming.

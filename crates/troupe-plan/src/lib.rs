@@ -1,0 +1,1 @@
+//! Prompt to scene plan, given anything that completes text under a schema.

@@ -1,0 +1,1 @@
+//! Layout to image: conditioning, guidance, denoising, decoding.

@@ -1,0 +1,2 @@
+//! The command line: flags in, progress and an exit code out.
+fn main() {}
