@@ -116,6 +116,7 @@ impl Conv2d {
 }
 
 #[cfg(test)]
+#[expect(clippy::integer_division, reason = "shapes are whole numbers")]
 mod tests {
     use super::*;
     use crate::tensor::testing::{assert_near, pseudo_random};

@@ -118,6 +118,7 @@ impl LayerNorm {
 }
 
 #[cfg(test)]
+#[expect(clippy::integer_division, reason = "shapes are whole numbers")]
 mod tests {
     use super::*;
     use crate::tensor::testing::{assert_near, pseudo_random};

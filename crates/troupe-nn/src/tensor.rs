@@ -9,18 +9,15 @@ pub(crate) fn with_values<T>(x: &Tensor, function: impl FnOnce(&[f32]) -> T) -> 
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let start = layout.start_offset();
-    let values = match &*storage {
-        Storage::Cpu(CpuStorage::F32(values)) => &values[start..start + x.elem_count()],
-        _ => {
-            return Err(candle_core::Error::UnexpectedDType {
-                msg: "layers take tensors on the CPU",
-                expected: DType::F32,
-                got: x.dtype(),
-            }
-            .into());
+    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
+        return Err(candle_core::Error::UnexpectedDType {
+            msg: "layers take tensors on the CPU",
+            expected: DType::F32,
+            got: x.dtype(),
         }
+        .into());
     };
-    Ok(function(values))
+    Ok(function(&values[start..start + x.elem_count()]))
 }
 
 /// The values of `x`, in row-major order.

@@ -11,12 +11,11 @@ const BLOCK: usize = 32 * 1024;
 /// `2ⁿ · eʳ` with `n` the nearest integer to `x / ln 2`, and the Taylor series of `eʳ` to the
 /// seventh power for `|r| ≤ ln 2 / 2`, where the eighth is below 6e-9.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must be compiled for its caller's instruction set")]
 pub(super) fn exp(x: f32) -> f32 {
     // Adding 1.5 · 2²³ rounds to an integer, and leaves it in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts: the first has few bits, so that its multiples are exact.
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let inside = if x < -87.3 { -87.3 } else { x };
     let inside = if 88.3 < inside { 88.3 } else { inside };
