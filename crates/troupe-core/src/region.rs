@@ -1,0 +1,310 @@
+//! Boxes, and how much each subject's prompt may speak to each token of an attention layer.
+//!
+//! A UNet block flattens a `(height, width)` feature map to `height · width` tokens in row-major
+//! order, and each level of the UNet halves the sides. The measure is the area of overlap, so
+//! every level agrees with every other: the mean of a box's coverage is its area, on a 64 × 64
+//! grid as on a 6 × 12 one. Where boxes overlap, the subject in front owns the pixels.
+
+use serde::{Deserialize, Serialize};
+
+/// An axis-aligned box in the unit square; `(0, 0)` is the top left corner of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Edges", into = "Edges")]
+pub struct BoundingBox(
+    /// Invariant: `0 ≤ left < right ≤ 1` and `0 ≤ top < bottom ≤ 1`.
+    Edges,
+);
+
+/// The four edges of a box as they stand in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edges {
+    /// Share of the width from the left edge of the picture to that of the box.
+    pub left: f64,
+    /// Share of the height from the top edge of the picture to that of the box.
+    pub top: f64,
+    /// Share of the width to the right edge of the box.
+    pub right: f64,
+    /// Share of the height to the bottom edge of the box.
+    pub bottom: f64,
+}
+
+/// Edges that make no box.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "a box needs 0 <= left < right <= 1 and 0 <= top < bottom <= 1, and has left {}, top {}, right {}, bottom {}",
+    .0.left, .0.top, .0.right, .0.bottom
+)]
+pub struct NotABox(pub Edges);
+
+/// The tokens of one attention layer: `height` rows of `width`, in row-major order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenGrid {
+    /// Rows of the feature map.
+    pub height: usize,
+    /// Columns of the feature map.
+    pub width: usize,
+}
+
+/// The regions of one picture: boxes from back to front, and the base prompt's share in each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Regions {
+    placed: Vec<Placed>,
+    /// Invariant: in `[0, 1]`.
+    base_ratio: f64,
+}
+
+/// One subject's box, and how far in front it stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placed {
+    /// Where the subject stands.
+    pub bounds: BoundingBox,
+    /// The higher one owns an overlap; of equals, the later one.
+    pub depth: u32,
+}
+
+/// What [`Regions`] say on one grid. All lists are as long as the grid has tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegionMap {
+    /// The weight of the base prompt.
+    pub base: Vec<f32>,
+    /// The weight of each subject's prompt, in the order in which the subjects were given.
+    pub regions: Vec<Vec<f32>>,
+    /// The subject that a token belongs to when subjects are isolated; `None` is background.
+    pub owner: Vec<Option<usize>>,
+}
+
+impl TryFrom<Edges> for BoundingBox {
+    type Error = NotABox;
+
+    fn try_from(edges: Edges) -> Result<Self, NotABox> {
+        let ordered = |from: f64, to: f64| 0.0 <= from && from < to && to <= 1.0;
+        if ordered(edges.left, edges.right) && ordered(edges.top, edges.bottom) {
+            Ok(Self(edges))
+        } else {
+            Err(NotABox(edges))
+        }
+    }
+}
+
+impl From<BoundingBox> for Edges {
+    fn from(bounds: BoundingBox) -> Self {
+        bounds.0
+    }
+}
+
+impl BoundingBox {
+    /// Takes edges as shares of the picture's sides.
+    ///
+    /// # Errors
+    ///
+    /// If the edges are out of order, outside the unit square or not numbers.
+    pub fn new(left: f64, top: f64, right: f64, bottom: f64) -> Result<Self, NotABox> {
+        Self::try_from(Edges { left, top, right, bottom })
+    }
+
+    /// The four edges.
+    pub fn edges(&self) -> Edges {
+        self.0
+    }
+
+    /// Share of the picture's width, in `(0, 1]`.
+    pub fn width(&self) -> f64 {
+        self.0.right - self.0.left
+    }
+
+    /// Share of the picture's height, in `(0, 1]`.
+    pub fn height(&self) -> f64 {
+        self.0.bottom - self.0.top
+    }
+
+    /// Share of the picture's area, in `(0, 1]`.
+    pub fn area(&self) -> f64 {
+        self.width() * self.height()
+    }
+}
+
+impl TokenGrid {
+    /// How many tokens the grid has.
+    pub fn tokens(self) -> usize {
+        self.height * self.width
+    }
+}
+
+impl Regions {
+    /// Takes the subjects' boxes in the order of their prompts. `base_ratio` is the weight that the
+    /// base prompt keeps inside a box; it is clamped to `[0, 1]`.
+    pub fn new(placed: Vec<Placed>, base_ratio: f64) -> Self {
+        Self { placed, base_ratio: base_ratio.clamp(0.0, 1.0) }
+    }
+
+    /// How many subjects there are.
+    pub fn len(&self) -> usize {
+        self.placed.len()
+    }
+
+    /// Whether there is no subject at all.
+    pub fn is_empty(&self) -> bool {
+        self.placed.is_empty()
+    }
+
+    /// The weights on a grid.
+    ///
+    /// With `w` from [`visible`], region i's weight is `(1 − base_ratio) · wᵢ` and the base's is
+    /// `1 − Σ (1 − base_ratio) · wᵢ`; a token belongs to the subject with `0.5 < wᵢ`.
+    #[expect(clippy::cast_possible_truncation, reason = "weights multiply f32 activations")]
+    pub fn map(&self, grid: TokenGrid) -> RegionMap {
+        let visible = visible(&self.placed, grid);
+        let ratio = 1.0 - self.base_ratio;
+        let base = (0..grid.tokens())
+            .map(|token| 1.0 - visible.iter().map(|w| ratio * w[token]).sum::<f64>())
+            .map(|weight| weight.max(0.0) as f32)
+            .collect();
+        let owner =
+            (0..grid.tokens()).map(|token| visible.iter().position(|w| 0.5 < w[token])).collect();
+        let regions = visible
+            .into_iter()
+            .map(|w| w.into_iter().map(|part| (ratio * part) as f32).collect())
+            .collect();
+        RegionMap { base, regions, owner }
+    }
+}
+
+/// The part of each cell that a box covers and no box in front of it does; one list for each box.
+///
+/// Exact: the cell is cut along all edges that cross it, and each piece goes to the front-most box
+/// over it.
+pub fn visible(placed: &[Placed], grid: TokenGrid) -> Vec<Vec<f64>> {
+    let mut parts = vec![vec![0.0; grid.tokens()]; placed.len()];
+    let mut order: Vec<usize> = (0..placed.len()).collect();
+    order.sort_by_key(|&subject| (placed[subject].depth, subject));
+    order.reverse(); // Front-most first.
+
+    let edges: Vec<Edges> = placed.iter().map(|it| it.bounds.edges()).collect();
+    let columns = cuts(edges.iter().flat_map(|it| [it.left, it.right]), grid.width);
+    let rows = cuts(edges.iter().flat_map(|it| [it.top, it.bottom]), grid.height);
+    for row in rows.windows(2) {
+        for column in columns.windows(2) {
+            let (y, x) = (f64::midpoint(row[0], row[1]), f64::midpoint(column[0], column[1]));
+            let front = order.iter().find(|&&subject| {
+                let it = edges[subject];
+                it.left < x && x < it.right && it.top < y && y < it.bottom
+            });
+            if let Some(&subject) = front {
+                let cell = cell(y, grid.height) * grid.width + cell(x, grid.width);
+                let height = (row[1] - row[0]) * grid.height as f64;
+                let width = (column[1] - column[0]) * grid.width as f64;
+                parts[subject][cell] += height * width;
+            }
+        }
+    }
+    for part in parts.iter_mut().flatten() {
+        // Sums of pieces that make a whole cell are a whole cell.
+        if (*part - 1.0).abs() < 1e-9 {
+            *part = 1.0;
+        }
+    }
+    parts
+}
+
+/// All positions in `[0, 1]` at which a cell or one of the `edges` begins or ends, in order.
+fn cuts(edges: impl Iterator<Item = f64>, cells: usize) -> Vec<f64> {
+    let mut cuts: Vec<f64> = (0..=cells).map(|cell| cell as f64 / cells as f64).collect();
+    cuts.extend(edges);
+    cuts.sort_by(f64::total_cmp);
+    cuts.dedup();
+    cuts
+}
+
+/// The cell in which a position in `(0, 1)` lies.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in 0..cells")]
+fn cell(position: f64, cells: usize) -> usize {
+    ((position * cells as f64) as usize).min(cells - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, prop_compose, proptest};
+
+    use super::*;
+
+    prop_compose! {
+        fn boxes()(x in 0.0..0.9_f64, y in 0.0..0.9_f64, w in 0.01..1.0_f64, h in 0.01..1.0_f64) -> BoundingBox {
+            BoundingBox::new(x, y, (x + w).min(1.0), (y + h).min(1.0)).unwrap()
+        }
+    }
+    prop_compose! {
+        fn places()(bounds in boxes(), depth in 0..4_u32) -> Placed { Placed { bounds, depth } }
+    }
+    prop_compose! {
+        fn grids()(height in 1..=48_usize, width in 1..=48_usize) -> TokenGrid { TokenGrid { height, width } }
+    }
+
+    fn at(left: f64, right: f64, depth: u32) -> Placed {
+        Placed { bounds: BoundingBox::new(left, 0.0, right, 1.0).unwrap(), depth }
+    }
+
+    #[test]
+    fn left_half_of_a_three_token_row() {
+        let parts = visible(&[at(0.0, 0.5, 0)], TokenGrid { height: 1, width: 3 });
+        for (part, expected) in parts[0].iter().zip([1.0, 0.5, 0.0]) {
+            assert!((part - expected).abs() < 1e-12, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn the_subject_in_front_owns_the_overlap() {
+        let grid = TokenGrid { height: 1, width: 4 };
+        assert_eq!(
+            visible(&[at(0.0, 0.75, 1), at(0.25, 1.0, 0)], grid),
+            [[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+        );
+        assert_eq!(visible(&[at(0.0, 0.75, 0), at(0.25, 1.0, 0)], grid)[0], [1.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn no_number_makes_a_box_of_nonsense() {
+        for (left, right) in [(0.5, 0.5), (f64::NAN, 0.5), (-0.1, 0.5), (0.5, 1.1), (0.6, 0.5)] {
+            assert!(BoundingBox::new(left, 0.0, right, 1.0).is_err(), "{left} {right}");
+            assert!(BoundingBox::new(0.0, left, 1.0, right).is_err(), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn one_whole_region_silences_the_base() {
+        let map = Regions::new(vec![at(0.0, 1.0, 0)], 0.0).map(TokenGrid { height: 5, width: 7 });
+        assert!(map.base.iter().all(|&weight| weight == 0.0));
+        assert!(map.regions[0].iter().all(|&weight| (weight - 1.0).abs() < f32::EPSILON));
+        assert!(map.owner.iter().all(|&owner| owner == Some(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn mean_of_a_lone_box_is_its_area_at_every_resolution(bounds in boxes(), grid in grids()) {
+            let parts = visible(&[Placed { bounds, depth: 0 }], grid);
+            let mean = parts[0].iter().sum::<f64>() / grid.tokens() as f64;
+            prop_assert!((mean / bounds.area() - 1.0).abs() < 1e-6, "{mean} is not {}", bounds.area());
+        }
+
+        #[test]
+        fn weights_of_a_token_sum_to_one(
+            placed in prop::collection::vec(places(), 0..6), grid in grids(), base_ratio in 0.0..=1.0_f64,
+        ) {
+            let map = Regions::new(placed, base_ratio).map(grid);
+            for token in 0..grid.tokens() {
+                let sum: f32 = map.base[token] + map.regions.iter().map(|it| it[token]).sum::<f32>();
+                prop_assert!((sum - 1.0).abs() < 1e-5, "token {token} sums to {sum}");
+                prop_assert!(map.regions.iter().all(|it| 0.0 <= it[token]));
+            }
+        }
+
+        #[test]
+        fn a_box_in_front_takes_and_never_gives(placed in prop::collection::vec(places(), 1..5), grid in grids()) {
+            let alone = visible(&placed[..1], grid);
+            let among = visible(&placed, grid);
+            for (alone, among) in alone[0].iter().zip(&among[0]) {
+                prop_assert!(*among <= alone + 1e-9);
+            }
+        }
+    }
+}
