@@ -1,0 +1,379 @@
+//! CLIP's text encoder (Radford et al. 2021, arXiv:2103.00020), as transformers' `CLIPTextModel`.
+//!
+//! A transformer with a causal mask and the norms in front of the layers. What a diffusion model
+//! of the SD 1.x family listens to is its last hidden state, one row a token, padding included;
+//! the pooled output is left out, since nothing here reads it.
+
+use candle_core::{Device, Tensor};
+use serde::Deserialize;
+use troupe_nn::{LayerNorm, Linear, Mask, NnError, attention, gelu, quick_gelu};
+
+use crate::config::{ConfigError, TextFile};
+use crate::error::ModelError;
+use crate::weights::Weights;
+
+/// The architecture, as `text_encoder/config.json` gives it.
+///
+/// Invariants: no size is zero, the heads divide the width, `eps` is finite and not negative.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipConfig {
+    vocabulary: usize,
+    width: usize,
+    intermediate: usize,
+    layers: usize,
+    heads: usize,
+    positions: usize,
+    activation: ClipActivation,
+    eps: f64,
+}
+
+/// What stands between the two layers of a feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ClipActivation {
+    /// `x · sigmoid(1.702 · x)`, as CLIP ViT-L of SD 1.x has it.
+    QuickGelu,
+    /// `x · Φ(x)`, as CLIP ViT-H of SD 2.x has it.
+    Gelu,
+}
+
+impl ClipConfig {
+    /// Reads a `config.json`; what it doesn't say is as in transformers' `CLIPTextConfig`.
+    ///
+    /// # Errors
+    ///
+    /// If it describes another kind of network, or one that can't be.
+    pub fn from_json(file: TextFile<'_>) -> Result<Self, ConfigError> {
+        let parsed: ConfigFile = file.parse("the configuration of a CLIP text encoder")?;
+        let kind = parsed.model_type.as_str();
+        file.require(kind == "clip_text_model", "model_type", "clip_text_model", kind)?;
+        let sizes = [
+            ("vocab_size", parsed.vocab_size),
+            ("hidden_size", parsed.hidden_size),
+            ("intermediate_size", parsed.intermediate_size),
+            ("num_hidden_layers", parsed.num_hidden_layers),
+            ("num_attention_heads", parsed.num_attention_heads),
+            ("max_position_embeddings", parsed.max_position_embeddings),
+        ];
+        for (key, size) in sizes {
+            file.require(0 < size, key, "1 or more", &size)?;
+        }
+        let (width, heads) = (parsed.hidden_size, parsed.num_attention_heads);
+        let divides = width.is_multiple_of(heads);
+        file.require(divides, "num_attention_heads", format!("a divisor of {width}"), &heads)?;
+        let eps = parsed.layer_norm_eps;
+        let sound = eps.is_finite() && 0.0 <= eps;
+        file.require(sound, "layer_norm_eps", "a number not below 0", &eps)?;
+        Ok(Self {
+            vocabulary: parsed.vocab_size,
+            width,
+            intermediate: parsed.intermediate_size,
+            layers: parsed.num_hidden_layers,
+            heads,
+            positions: parsed.max_position_embeddings,
+            activation: parsed.hidden_act,
+            eps,
+        })
+    }
+
+    /// The channels of the last hidden state: what the UNet's `cross_attention_dim` must be.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The most tokens of one text.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// How many token ids there are.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+}
+
+/// The text encoder with its weights.
+#[derive(Debug)]
+pub struct ClipTextEncoder {
+    config: ClipConfig,
+    token_embedding: Tensor,    // (vocabulary, width)
+    position_embedding: Tensor, // (positions, width)
+    layers: Vec<EncoderLayer>,
+    final_layer_norm: LayerNorm,
+}
+
+impl ClipTextEncoder {
+    /// Reads the weights; their names may begin with `text_model.`, as files from before
+    /// transformers 5 have them, or not.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor is missing or has another shape than the configuration says.
+    pub fn new(config: ClipConfig, weights: &Weights) -> Result<Self, ModelError> {
+        let prefixed = weights.contains("text_model.embeddings.token_embedding.weight");
+        let weights = if prefixed { weights.at("text_model") } else { weights.clone() };
+        let embeddings = weights.at("embeddings");
+        let width = config.width;
+        let layers = weights.at("encoder").at("layers");
+        let layers = (0..config.layers).map(|layer| EncoderLayer::new(&config, &layers.at(layer)));
+        Ok(Self {
+            token_embedding: embeddings
+                .get("token_embedding.weight", &[config.vocabulary, width])?,
+            position_embedding: embeddings
+                .get("position_embedding.weight", &[config.positions, width])?,
+            layers: layers.collect::<Result<_, _>>()?,
+            final_layer_norm: layer_norm(&weights.at("final_layer_norm"), &config)?,
+            config,
+        })
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &ClipConfig {
+        &self.config
+    }
+
+    /// The last hidden state of the tokens of one text, after the final norm.
+    ///
+    /// Shape `(tokens,)` → `(tokens, width)`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, more than the encoder has positions for, or an unknown one.
+    pub fn last_hidden_state(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
+        let mut x = self.embed(ids)?;
+        for layer in &self.layers {
+            x = layer.forward(&x)?;
+        }
+        Ok(self.final_layer_norm.forward(&x)?.squeeze(0)?)
+    }
+
+    /// Shape `(tokens,)` → `(1, tokens, width)`.
+    fn embed(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
+        let positions = self.config.positions;
+        if ids.is_empty() || positions < ids.len() {
+            return Err(ModelError::Input {
+                what: "number of tokens",
+                wanted: format!("1 to {positions}"),
+                found: ids.len().to_string(),
+            });
+        }
+        let known = |&&id: &&u32| usize::try_from(id).is_ok_and(|id| id < self.config.vocabulary);
+        if let Some(id) = ids.iter().find(|id| !known(id)) {
+            return Err(ModelError::Input {
+                what: "token id",
+                wanted: format!("one below {}", self.config.vocabulary),
+                found: id.to_string(),
+            });
+        }
+        let ids = Tensor::new(ids, &Device::Cpu)?;
+        let tokens = self.token_embedding.index_select(&ids, 0)?;
+        let positions = self.position_embedding.narrow(0, 0, ids.elem_count())?;
+        Ok((tokens + positions)?.unsqueeze(0)?)
+    }
+}
+
+#[derive(Debug)]
+struct EncoderLayer {
+    heads: usize,
+    activation: ClipActivation,
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl EncoderLayer {
+    fn new(config: &ClipConfig, weights: &Weights) -> Result<Self, ModelError> {
+        let (width, intermediate) = (config.width, config.intermediate);
+        let self_attn = weights.at("self_attn");
+        let mlp = weights.at("mlp");
+        Ok(Self {
+            heads: config.heads,
+            activation: config.activation,
+            layer_norm1: layer_norm(&weights.at("layer_norm1"), config)?,
+            q_proj: linear(&self_attn.at("q_proj"), width, width)?,
+            k_proj: linear(&self_attn.at("k_proj"), width, width)?,
+            v_proj: linear(&self_attn.at("v_proj"), width, width)?,
+            out_proj: linear(&self_attn.at("out_proj"), width, width)?,
+            layer_norm2: layer_norm(&weights.at("layer_norm2"), config)?,
+            fc1: linear(&mlp.at("fc1"), width, intermediate)?,
+            fc2: linear(&mlp.at("fc2"), intermediate, width)?,
+        })
+    }
+
+    /// Shape `(batch, tokens, width)` → the same.
+    fn forward(&self, x: &Tensor) -> Result<Tensor, NnError> {
+        let normed = self.layer_norm1.forward(x)?;
+        let query = self.q_proj.forward(&normed)?;
+        let key = self.k_proj.forward(&normed)?;
+        let value = self.v_proj.forward(&normed)?;
+        let attended = attention(&query, &key, &value, self.heads, Some(Mask::Causal))?;
+        let x = (x + self.out_proj.forward(&attended)?)?;
+
+        let hidden = self.fc1.forward(&self.layer_norm2.forward(&x)?)?; // (.., intermediate)
+        let hidden = match self.activation {
+            ClipActivation::QuickGelu => quick_gelu(&hidden)?,
+            ClipActivation::Gelu => gelu(&hidden)?,
+        };
+        Ok((x + self.fc2.forward(&hidden)?)?)
+    }
+}
+
+/// The keys that we read, with the defaults of transformers' `CLIPTextConfig`.
+#[derive(Deserialize)]
+#[serde(default)]
+struct ConfigFile {
+    model_type: String,
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    max_position_embeddings: usize,
+    hidden_act: ClipActivation,
+    layer_norm_eps: f64,
+}
+
+impl Default for ConfigFile {
+    fn default() -> Self {
+        Self {
+            model_type: "clip_text_model".to_owned(),
+            vocab_size: 49_408,
+            hidden_size: 512,
+            intermediate_size: 2048,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            max_position_embeddings: 77,
+            hidden_act: ClipActivation::QuickGelu,
+            layer_norm_eps: 1e-5,
+        }
+    }
+}
+
+fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
+    let bias = weights.get("bias", &[outputs])?;
+    Ok(Linear::new(weights.get("weight", &[outputs, inputs])?, Some(bias))?)
+}
+
+fn layer_norm(weights: &Weights, config: &ClipConfig) -> Result<LayerNorm, ModelError> {
+    let shape = [config.width];
+    Ok(LayerNorm::new(weights.get("weight", &shape)?, weights.get("bias", &shape)?, config.eps)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use troupe_testkit::{Golden, assert_close, golden_path};
+
+    use super::*;
+
+    fn config(json: &str) -> Result<ClipConfig, ConfigError> {
+        ClipConfig::from_json(TextFile { name: "config.json", bytes: json.as_bytes() })
+    }
+
+    fn golden(name: &str) -> (ClipTextEncoder, Golden) {
+        let path = golden_path(&format!("clip/{name}"));
+        let json = fs::read_to_string(path.join("config.json")).unwrap();
+        let bytes = Arc::new(fs::read(path.join("model.safetensors")).unwrap());
+        let weights = Weights::new("model.safetensors", bytes).unwrap();
+        let encoder = ClipTextEncoder::new(config(&json).unwrap(), &weights).unwrap();
+        (encoder, Golden::read(path.join("expected.safetensors")))
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Golden: transformers in double precision. Each layer gets the reference's input, so that an
+    /// error shows where it is made.
+    #[track_caller]
+    fn check(name: &str, sequences: usize) {
+        let (encoder, expected) = golden(name);
+        for sequence in 0..sequences {
+            let state = |layer: usize| expected.tensor(&format!("{sequence}.hidden.{layer}"));
+            let ids = values_of_ids(&expected.tensor(&format!("{sequence}.ids")).0);
+            assert_close("embeddings", &values(&encoder.embed(&ids).unwrap()), &state(0), 1e-6);
+            for (index, layer) in encoder.layers.iter().enumerate() {
+                let (input, shape) = state(index);
+                let input = Tensor::from_vec(input, (1, shape[0], shape[1]), &Device::Cpu).unwrap();
+                let output = values(&layer.forward(&input).unwrap());
+                assert_close(&format!("layer {index}"), &output, &state(index + 1), 1e-5);
+            }
+            let last = encoder.last_hidden_state(&ids).unwrap();
+            let wanted = expected.tensor(&format!("{sequence}.last_hidden_state"));
+            assert_eq!(last.dims(), wanted.1);
+            assert_close("last_hidden_state", &values(&last), &wanted, 1e-5);
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small integers")]
+    fn values_of_ids(ids: &[f32]) -> Vec<u32> {
+        ids.iter().map(|&id| id as u32).collect()
+    }
+
+    #[test]
+    fn quick_gelu_encoder_agrees_with_transformers() {
+        check("quick_gelu", 3);
+    }
+
+    #[test]
+    fn gelu_encoder_with_prefixed_names_agrees_with_transformers() {
+        check("gelu", 2);
+    }
+
+    #[test]
+    fn what_it_cannot_embed_is_refused() {
+        let (encoder, _) = golden("gelu");
+        let refusal = |ids: &[u32]| encoder.last_hidden_state(ids).unwrap_err().to_string();
+        assert_eq!(refusal(&[]), "the number of tokens is 0, and 1 to 77 was wanted");
+        assert_eq!(refusal(&[0; 78]), "the number of tokens is 78, and 1 to 77 was wanted");
+        assert_eq!(refusal(&[0, 664, 0]), "the token id is 664, and one below 664 was wanted");
+        encoder.last_hidden_state(&[663; 77]).unwrap();
+    }
+
+    #[test]
+    fn what_a_configuration_does_not_say_is_that_of_transformers() {
+        let default = config("{}").unwrap();
+        assert_eq!((default.width(), default.positions()), (512, 77));
+        assert_eq!(default.vocabulary(), 49_408);
+    }
+
+    #[test]
+    fn networks_that_cannot_be_are_refused() {
+        #[track_caller]
+        fn check(json: &str, expected: &str) {
+            assert_eq!(config(json).unwrap_err().to_string(), format!("`config.json` {expected}"));
+        }
+        let read = "can't be read as the configuration of a CLIP text encoder";
+        check(r#"{"hidden_act": "relu"}"#, read);
+        check(r#"{"hidden_size": -4}"#, read);
+        check(r#"{"hidden_size": 1e99}"#, read);
+        check("[", read);
+        check(r#"{"hidden_size": 0}"#, "has hidden_size 0, and 1 or more was wanted");
+        check(
+            r#"{"hidden_size": 10, "num_attention_heads": 4}"#,
+            "has num_attention_heads 4, and a divisor of 10 was wanted",
+        );
+        check(
+            r#"{"layer_norm_eps": -1}"#,
+            "has layer_norm_eps -1, and a number not below 0 was wanted",
+        );
+        check(r#"{"model_type": "t5"}"#, "has model_type t5, and clip_text_model was wanted");
+    }
+
+    #[test]
+    fn sizes_that_the_file_lacks_are_refused_before_memory_is_taken() {
+        let bytes = fs::read(golden_path("clip/gelu/model.safetensors")).unwrap();
+        let weights = Weights::new("model.safetensors", Arc::new(bytes)).unwrap();
+        let json = r#"{"vocab_size": 18446744073709551615, "hidden_size": 8, "num_hidden_layers": 18446744073709551615}"#;
+        let error = ClipTextEncoder::new(config(json).unwrap(), &weights).unwrap_err();
+        let key = "text_model.embeddings.token_embedding.weight";
+        assert!(error.to_string().contains(key), "{error}");
+    }
+}
