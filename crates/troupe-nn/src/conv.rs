@@ -77,6 +77,25 @@ impl Conv2d {
     /// If the channels are others, the image is smaller than the kernel, or the tensor isn't
     /// `f32` on the CPU.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, NnError> {
+        self.convolve(x, self.bias.as_deref())
+    }
+
+    /// [`forward`](Self::forward) with `shift`, `(out,)`, added to every pixel on top of the bias.
+    ///
+    /// Shape `(batch, height, width, in)` → `(batch, out height, out width, out)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`forward`](Self::forward), and if `shift` has another shape.
+    pub fn forward_shifted(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor, NnError> {
+        let mut shift = vector("shift of conv2d", shift, self.outputs())?;
+        for (shift, bias) in shift.iter_mut().zip(self.bias.iter().flatten()) {
+            *shift += bias;
+        }
+        self.convolve(x, Some(&shift))
+    }
+
+    fn convolve(&self, x: &Tensor, bias: Option<&[f32]>) -> Result<Tensor, NnError> {
         let wrong = |expected: String| NnError::shape("input of conv2d", expected, x.dims());
         let channels = self.channels;
         let &[batch, height, width, found] = x.dims() else {
@@ -103,7 +122,6 @@ impl Conv2d {
             out_width,
         };
         let mut out = vec![0.0; batch * out_height * out_width * self.outputs()];
-        let bias = self.bias.as_deref();
         with_values(x, |x| kernels().conv2d(x, &shape, &self.weight, bias, &mut out))?;
         from_values(out, (batch, out_height, out_width, self.outputs()))
     }
@@ -180,6 +198,21 @@ mod tests {
         check([1, 1, 2, 2], [2, 3, 3], 1, 2.into()); // A kernel that hangs out on both sides.
         check([2, 24, 40, 8], [9, 3, 3], 1, 1.into()); // Many rows: rows in blocks.
         check([1, 4, 4, 64], [130, 3, 3], 1, 1.into()); // Few rows: columns in blocks.
+    }
+
+    #[test]
+    fn a_shift_adds_to_the_bias() {
+        let weight = || from_values(vec![2.0, 3.0], (2, 1, 1, 1)).unwrap();
+        let vector = |a: f32, b: f32| from_values(vec![a, b], 2).unwrap();
+        let x = from_values(vec![1.0, 10.0], (1, 2, 1, 1)).unwrap();
+        let check = |bias: Option<Tensor>, expected: [f32; 4]| {
+            let conv = Conv2d::new(weight(), bias, 1, 0).unwrap();
+            let y = conv.forward_shifted(&x, &vector(100.0, 200.0)).unwrap();
+            assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+            assert!(conv.forward_shifted(&x, &x).is_err());
+        };
+        check(None, [102.0, 203.0, 120.0, 230.0]);
+        check(Some(vector(0.5, -0.5)), [102.5, 202.5, 120.5, 229.5]);
     }
 
     #[test]

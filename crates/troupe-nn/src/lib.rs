@@ -18,6 +18,7 @@ mod kernels;
 mod linear;
 mod norm;
 mod tensor;
+mod tokens;
 mod upsample;
 
 pub use activation::{geglu, gelu, quick_gelu, silu};
@@ -31,4 +32,5 @@ pub use kernels::{
 };
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
+pub use tokens::{Part, gather_tokens, mix_tokens};
 pub use upsample::{upsample_nearest, upsample_nearest_2x};

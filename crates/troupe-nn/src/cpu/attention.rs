@@ -42,7 +42,8 @@ pub(super) fn attention(
         Some(Mask::Causal) | None => Vec::new(),
     };
     let wanted = SCORES.checked_div(keys).unwrap_or(MAX_QUERIES).clamp(MIN_QUERIES, MAX_QUERIES);
-    let of_block = queries.div_ceil(queries.div_ceil(wanted));
+    // An even number of blocks, so that two threads have the same work.
+    let of_block = queries.div_ceil(queries.div_ceil(wanted).next_multiple_of(2));
     let scale = 1.0 / to_f32(dim).sqrt();
     let arch = Arch::new();
 
