@@ -1,0 +1,217 @@
+//! The transformer that is told the prompt: `Transformer2DModel` in diffusers.
+
+use candle_core::Tensor;
+use troupe_nn::{GroupNorm, LayerNorm, Linear, Mask, attention, geglu};
+
+use super::{
+    UNetError, build,
+    conditioning::{Isolation, PreparedContext},
+    config::{Level, UNetConfig},
+};
+use crate::weights::Weights;
+
+/// Transformer blocks over the tokens of a feature map, with a residual around them.
+#[derive(Debug)]
+pub(super) struct Transformer {
+    level: usize,
+    norm: GroupNorm,
+    proj_in: Linear,
+    blocks: Vec<TransformerBlock>,
+    proj_out: Linear,
+}
+
+/// Self-attention, cross-attention and a feed-forward network: `BasicTransformerBlock`.
+#[derive(Debug)]
+struct TransformerBlock {
+    norm1: LayerNorm,
+    self_attention: SelfAttention,
+    norm2: LayerNorm,
+    cross_attention: CrossAttention,
+    norm3: LayerNorm,
+    feed_forward_in: Linear,
+    feed_forward_out: Linear,
+}
+
+/// Attention of the tokens to one another: `attn1`.
+#[derive(Debug)]
+struct SelfAttention {
+    heads: usize,
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+}
+
+/// Attention of the tokens to prompts: `attn2`.
+#[derive(Debug)]
+pub(super) struct CrossAttention {
+    /// The number of this attention in the network, by which a prepared context knows it.
+    index: usize,
+    heads: usize,
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+}
+
+impl Transformer {
+    /// `attentions` counts the cross-attentions of the network.
+    pub(super) fn new(
+        config: &UNetConfig,
+        level: usize,
+        attentions: &mut usize,
+        weights: &Weights,
+    ) -> Result<Self, UNetError> {
+        let of_level = config.levels[level];
+        let channels = of_level.channels;
+        let projection = |name: &str| -> Result<Linear, UNetError> {
+            let weights = weights.at(name);
+            if config.use_linear_projection {
+                return build::linear(&weights, [channels, channels]);
+            }
+            // A 1 × 1 kernel is a matrix.
+            let weight = weights.get("weight", &[channels, channels, 1, 1])?;
+            let weight = weight.reshape((channels, channels))?;
+            Ok(Linear::new(weight, Some(weights.get("bias", &[channels])?))?)
+        };
+        let mut blocks = Vec::new();
+        for block in 0..of_level.transformer_layers {
+            let weights = weights.at("transformer_blocks").at(block);
+            blocks.push(TransformerBlock::new(config, of_level, *attentions, &weights)?);
+            *attentions += 1;
+        }
+        let groups = config.norm_num_groups;
+        Ok(Self {
+            level,
+            // 1e-6 whatever the configuration says, as in diffusers.
+            norm: build::group_norm(&weights.at("norm"), channels, groups, 1e-6)?,
+            proj_in: projection("proj_in")?,
+            blocks,
+            proj_out: projection("proj_out")?,
+        })
+    }
+
+    /// Shape `(batch, height, width, channels)` → the same.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        context: &PreparedContext,
+        isolation: Isolation,
+    ) -> Result<Tensor, UNetError> {
+        let (batch, height, width, channels) = x.dims4()?;
+        let tokens = self.norm.forward(x)?.reshape((batch, height * width, channels))?;
+        let mut tokens = self.proj_in.forward(&tokens)?;
+        for block in &self.blocks {
+            tokens = block.forward(tokens, self.level, context, isolation)?;
+        }
+        let tokens = self.proj_out.forward(&tokens)?;
+        Ok((tokens.reshape(x.shape())? + x)?)
+    }
+
+    pub(super) fn cross_attentions<'a>(&'a self, layers: &mut Vec<&'a CrossAttention>) {
+        layers.extend(self.blocks.iter().map(|block| &block.cross_attention));
+    }
+}
+
+impl TransformerBlock {
+    fn new(
+        config: &UNetConfig,
+        level: Level,
+        index: usize,
+        weights: &Weights,
+    ) -> Result<Self, UNetError> {
+        let channels = level.channels;
+        let feed_forward = weights.at("ff").at("net");
+        // GEGLU's halves of four times the channels each.
+        let (inner, doubled) = (4 * channels, 8 * channels);
+        Ok(Self {
+            norm1: build::layer_norm(&weights.at("norm1"), channels)?,
+            self_attention: SelfAttention::new(level, &weights.at("attn1"))?,
+            norm2: build::layer_norm(&weights.at("norm2"), channels)?,
+            cross_attention: CrossAttention::new(config, level, index, &weights.at("attn2"))?,
+            norm3: build::layer_norm(&weights.at("norm3"), channels)?,
+            feed_forward_in: build::linear(&feed_forward.at(0).at("proj"), [channels, doubled])?,
+            feed_forward_out: build::linear(&feed_forward.at(2), [inner, channels])?,
+        })
+    }
+
+    /// Shape `(batch, tokens, channels)` → the same.
+    fn forward(
+        &self,
+        x: Tensor,
+        level: usize,
+        context: &PreparedContext,
+        isolation: Isolation,
+    ) -> Result<Tensor, UNetError> {
+        let owners = match isolation {
+            Isolation::Free => None,
+            Isolation::Isolated => context.owners(level),
+        };
+        let x = (self.self_attention.forward(&self.norm1.forward(&x)?, owners)? + x)?;
+        let x = (self.cross_attention.forward(&self.norm2.forward(&x)?, level, context)? + x)?;
+        let hidden = geglu(&self.feed_forward_in.forward(&self.norm3.forward(&x)?)?)?;
+        Ok((self.feed_forward_out.forward(&hidden)? + x)?)
+    }
+}
+
+impl SelfAttention {
+    fn new(level: Level, weights: &Weights) -> Result<Self, UNetError> {
+        let square = [level.channels; 2];
+        Ok(Self {
+            heads: level.heads,
+            to_q: build::linear_without_bias(&weights.at("to_q"), square)?,
+            to_k: build::linear_without_bias(&weights.at("to_k"), square)?,
+            to_v: build::linear_without_bias(&weights.at("to_v"), square)?,
+            to_out: build::linear(&weights.at("to_out").at(0), square)?,
+        })
+    }
+
+    /// Tokens of different `owners` don't see one another.
+    ///
+    /// Shape `(batch, tokens, channels)` → the same.
+    fn forward(&self, x: &Tensor, owners: Option<&[Option<usize>]>) -> Result<Tensor, UNetError> {
+        let query = self.to_q.forward(x)?;
+        let (key, value) = (self.to_k.forward(x)?, self.to_v.forward(x)?);
+        let mixed = attention(&query, &key, &value, self.heads, owners.map(Mask::Groups))?;
+        Ok(self.to_out.forward(&mixed)?)
+    }
+}
+
+impl CrossAttention {
+    fn new(
+        config: &UNetConfig,
+        level: Level,
+        index: usize,
+        weights: &Weights,
+    ) -> Result<Self, UNetError> {
+        let square = [level.channels; 2];
+        let from_text = [config.cross_attention_dim, level.channels];
+        Ok(Self {
+            index,
+            heads: level.heads,
+            to_q: build::linear_without_bias(&weights.at("to_q"), square)?,
+            to_k: build::linear_without_bias(&weights.at("to_k"), from_text)?,
+            to_v: build::linear_without_bias(&weights.at("to_v"), from_text)?,
+            to_out: build::linear(&weights.at("to_out").at(0), square)?,
+        })
+    }
+
+    /// The key and the value of an encoded prompt.
+    ///
+    /// Shape `(1, tokens, cross_attention_dim)` → twice `(1, tokens, channels)`.
+    pub(super) fn key_value(&self, prompt: &Tensor) -> Result<[Tensor; 2], UNetError> {
+        Ok([self.to_k.forward(prompt)?, self.to_v.forward(prompt)?])
+    }
+
+    /// Shape `(batch, tokens, channels)` → the same.
+    fn forward(
+        &self,
+        x: &Tensor,
+        level: usize,
+        context: &PreparedContext,
+    ) -> Result<Tensor, UNetError> {
+        let query = self.to_q.forward(x)?;
+        let mixed = context.attend(&query, self.index, level, self.heads)?;
+        Ok(self.to_out.forward(&mixed)?)
+    }
+}
