@@ -24,7 +24,7 @@ const FLAT: f32 = 2.0 / 255.0;
 
 /// The architecture, as `vae/config.json` gives it.
 ///
-/// Invariants: there are 1 to [`MAX_BLOCKS`] blocks; `groups` divides their channels; the scaling
+/// Invariants: there are 1 to 8 blocks; `groups` divides their channels; the scaling
 /// factor is finite and not zero, the shift finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VaeConfig {
