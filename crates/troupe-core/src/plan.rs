@@ -102,6 +102,9 @@ pub struct AxisProof {
     pub values: Vec<ValueDefinition>,
     /// The proof, one cell for each condition that held for somebody.
     pub cells: Vec<Cell>,
+    /// The sums over the cells, where there are several; no bound holds for these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marginal: Vec<Tally>,
 }
 
 /// A value of an axis as sub-prompts and layout need it.

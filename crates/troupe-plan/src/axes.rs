@@ -1,0 +1,505 @@
+//! The axes of a configuration, checked: what a cast may rely on.
+
+use std::collections::HashMap;
+
+use troupe_core::axis::{Axis, AxisValue, Scope};
+use troupe_core::plan::ValueDefinition;
+
+use crate::phrase::{SLOT, bare_phrase};
+use crate::quota::Shares;
+use crate::words::{key, key_without, words};
+
+/// The most axes, values of one axis, and conditions of one axis.
+const MOST: usize = 64;
+/// The longest name or phrase, in characters.
+const LONGEST: usize = 120;
+
+/// Axes that passed every check.
+#[derive(Clone, Debug)]
+pub struct Axes {
+    /// In the order of the configuration.
+    pub(crate) list: Vec<CheckedAxis>,
+    /// Invariant: a permutation of the axes in which each comes after those that its conditions name.
+    pub(crate) order: Vec<usize>,
+    /// The axis and value that a phrase means as it stands.
+    known: HashMap<String, (usize, usize)>,
+}
+
+/// One axis that passed every check.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedAxis {
+    pub(crate) name: String,
+    pub(crate) scope: Scope,
+    /// Every value of the axis, those that only a condition knows last.
+    pub(crate) values: Vec<ValueDefinition>,
+    /// One entry for each condition, then the one where none holds; each has a share for every value.
+    pub(crate) shares: Vec<Shares>,
+    /// One entry for each condition.
+    pub(crate) given: Vec<Condition>,
+    /// The words of the axis's name.
+    nouns: Vec<String>,
+    /// The values by what their words are once the axis's own noun is dropped.
+    reduced: HashMap<String, usize>,
+    mixed: Vec<String>,
+}
+
+/// Another axis's value, and what the condition is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    pub(crate) axis: usize,
+    pub(crate) value: usize,
+    pub(crate) label: String,
+}
+
+/// What a stated phrase means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// This value of this axis.
+    Value(usize, usize),
+    /// Variety on these axes.
+    Mixed(Vec<usize>),
+    /// A value of each of these axes, and nothing says which.
+    Ambiguous(Vec<usize>),
+    /// Nothing that an axis knows.
+    Unknown,
+}
+
+/// Why axes are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("axis `{axis}`: {problem}")]
+pub struct AxesError {
+    /// The axis.
+    pub axis: String,
+    /// What is wrong with it.
+    pub problem: AxisProblem,
+}
+
+/// What is wrong with an axis.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AxisProblem {
+    /// Too many axes, values or conditions.
+    #[error("wanted at most {MOST} {what}, and there are {found}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+    },
+    /// No values.
+    #[error("wanted at least one value in {0}, and there is none")]
+    NoValues(String),
+    /// A name that another axis has too.
+    #[error("two axes have this name")]
+    TwiceNamed,
+    /// A name that another value of the list has too.
+    #[error("two values of {list} have the name `{value}`")]
+    TwiceListed {
+        /// Which list.
+        list: String,
+        /// The name.
+        value: String,
+    },
+    /// Shares that divide nothing.
+    #[error("wanted at least one share greater than zero in {0}, and all are zero")]
+    AllZero(String),
+    /// A condition on an axis that isn't there.
+    #[error("`given` names the axis `{0}`, which isn't declared")]
+    UnknownAxis(String),
+    /// A condition on a value that isn't there.
+    #[error(
+        "`given` names the value `{value}`, which the axis `{axis}` doesn't have; it has {known}"
+    )]
+    UnknownValue {
+        /// The axis that the condition names.
+        axis: String,
+        /// The value that the condition names.
+        value: String,
+        /// The values of that axis.
+        known: String,
+    },
+    /// A value that only a condition knows and that nothing says how to paint.
+    #[error("the value `{value}` under {list} isn't among the axis's own values; give it a phrase")]
+    Undescribed {
+        /// Which list.
+        list: String,
+        /// The value.
+        value: String,
+    },
+    /// Two lists that say different things of one value.
+    #[error("{list} gives the value `{value}` another `{field}` than it has elsewhere")]
+    TwiceDescribed {
+        /// Which list.
+        list: String,
+        /// The value.
+        value: String,
+        /// The field.
+        field: &'static str,
+    },
+    /// Conditions that wait for one another.
+    #[error("`given` makes a cycle: {0}")]
+    Cycle(String),
+    /// Words that mean two things.
+    #[error(
+        "the words `{words}` mean `{value}` here, and `{other_value}` on the axis `{other_axis}`"
+    )]
+    KnownTwice {
+        /// The words.
+        words: String,
+        /// The value here.
+        value: String,
+        /// The axis that knows them too.
+        other_axis: String,
+        /// What they mean there.
+        other_value: String,
+    },
+    /// Words that a prompt can't state, or a painter can't use.
+    #[error("wanted {wanted} in {field}, and it is `{found}`")]
+    Words {
+        /// The field.
+        field: String,
+        /// What was wanted.
+        wanted: &'static str,
+        /// What is there, shortened.
+        found: String,
+    },
+    /// A height that nobody has.
+    #[error("wanted a stature from 0.2 to 2 for `{value}`, and it is {found}")]
+    Stature {
+        /// The value.
+        value: String,
+        /// What is there.
+        found: String,
+    },
+}
+
+impl Axes {
+    /// Checks the axes of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// With the first axis that breaks a rule, and the rule.
+    pub fn new(declared: &[Axis]) -> Result<Self, AxesError> {
+        let fail = |axis: &Axis, problem| AxesError { axis: shortened(&axis.name), problem };
+        if let Some(axis) = declared.get(MOST) {
+            return Err(fail(axis, AxisProblem::TooMany { what: "axes", found: declared.len() }));
+        }
+        let mut axes = Vec::with_capacity(declared.len());
+        for (index, axis) in declared.iter().enumerate() {
+            if declared[..index].iter().any(|other| key(&other.name) == key(&axis.name)) {
+                return Err(fail(axis, AxisProblem::TwiceNamed));
+            }
+            axes.push(check_values(axis).map_err(|problem| fail(axis, problem))?);
+        }
+        for (index, axis) in declared.iter().enumerate() {
+            for given in &axis.given {
+                let condition = condition(&axes, &given.axis, &given.is)
+                    .map_err(|problem| fail(axis, problem))?;
+                axes[index].given.push(condition);
+            }
+        }
+        let order = order(&axes)?;
+        let known = known(&mut axes)?;
+        Ok(Self { list: axes, order, known })
+    }
+
+    /// The names of the axes, in the order of the configuration.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|axis| axis.name.as_str())
+    }
+
+    /// What a stated phrase means: it has to be known as a whole.
+    pub(crate) fn meaning(&self, phrase: &str) -> Meaning {
+        let whole = key(phrase);
+        if let Some(&(axis, value)) = self.known.get(&whole) {
+            return Meaning::Value(axis, value);
+        }
+        let asking = |axis: &CheckedAxis| axis.mixed.contains(&whole);
+        let mixed = self.indices(asking);
+        if !mixed.is_empty() {
+            return Meaning::Mixed(mixed);
+        }
+        let found: Vec<(usize, usize)> = self
+            .list
+            .iter()
+            .enumerate()
+            .filter_map(|(index, axis)| {
+                let reduced = key_without(phrase, &axis.nouns)?;
+                axis.reduced.get(&reduced).map(|&value| (index, value))
+            })
+            .collect();
+        match found.as_slice() {
+            [] => Meaning::Unknown,
+            &[(axis, value)] => Meaning::Value(axis, value),
+            several => Meaning::Ambiguous(several.iter().map(|&(axis, _)| axis).collect()),
+        }
+    }
+
+    /// What a noun states by itself: "woman" as a whole, or in "woman firefighter".
+    pub(crate) fn meanings_of_noun(&self, noun: &str) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        if let Meaning::Value(axis, value) = self.meaning(noun) {
+            found.push((axis, value));
+        }
+        for word in words(noun) {
+            let Some(&(axis, value)) = self.known.get(&word) else { continue };
+            let wraps = self.list[axis].values[value].phrase.contains(SLOT);
+            if wraps && found.iter().all(|&(other, _)| other != axis) {
+                found.push((axis, value));
+            }
+        }
+        found
+    }
+
+    fn indices(&self, wanted: impl Fn(&CheckedAxis) -> bool) -> Vec<usize> {
+        self.list
+            .iter()
+            .enumerate()
+            .filter(|(_, axis)| wanted(axis))
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+/// Checks one axis by itself; its conditions are still to be resolved.
+fn check_values(axis: &Axis) -> Result<CheckedAxis, AxisProblem> {
+    check_words("`name`", &axis.name)?;
+    if MOST < axis.given.len() {
+        return Err(AxisProblem::TooMany { what: "conditions", found: axis.given.len() });
+    }
+    let mut values: Vec<ValueDefinition> = Vec::new();
+    for value in list_checked("`values`", &axis.values)? {
+        values.push(definition(value));
+    }
+    let mut lists: Vec<(String, &[AxisValue])> = Vec::new();
+    for given in &axis.given {
+        let list = format!("`given` {} is {}", shortened(&given.axis), shortened(&given.is));
+        for value in list_checked(&list, &given.values)? {
+            merge(&mut values, &list, value)?;
+        }
+        lists.push((list, &given.values));
+    }
+    if MOST < values.len() {
+        return Err(AxisProblem::TooMany { what: "values", found: values.len() });
+    }
+    lists.push(("`values`".to_owned(), &axis.values));
+    let mut shares = Vec::new();
+    for (list, listed) in lists {
+        let of = |value: &ValueDefinition| {
+            listed.iter().find(|it| it.name == value.name).map_or(0, |it| it.share.millionths())
+        };
+        let all: Vec<u64> = values.iter().map(of).collect();
+        shares.push(Shares::new(&all).ok_or(AxisProblem::AllZero(list))?);
+    }
+    for word in &axis.mixed {
+        check_words("`mixed`", word)?;
+    }
+    Ok(CheckedAxis {
+        name: axis.name.clone(),
+        scope: axis.scope,
+        values,
+        shares,
+        given: Vec::new(),
+        nouns: words(&axis.name),
+        reduced: HashMap::new(),
+        mixed: axis.mixed.iter().map(|word| key(word)).collect(),
+    })
+}
+
+/// Checks one list of values by itself.
+fn list_checked<'a>(list: &str, values: &'a [AxisValue]) -> Result<&'a [AxisValue], AxisProblem> {
+    if values.is_empty() {
+        return Err(AxisProblem::NoValues(list.to_owned()));
+    }
+    if MOST < values.len() {
+        return Err(AxisProblem::TooMany { what: "values", found: values.len() });
+    }
+    for (index, value) in values.iter().enumerate() {
+        check_words(&format!("a name of {list}"), &value.name)?;
+        if values[..index].iter().any(|other| key(&other.name) == key(&value.name)) {
+            let value = value.name.clone();
+            return Err(AxisProblem::TwiceListed { list: list.to_owned(), value });
+        }
+        for also in &value.also {
+            check_words(&format!("`also` of `{}`", value.name), also)?;
+        }
+        if let Some(phrase) = &value.phrase {
+            check_phrase(&value.name, phrase)?;
+        }
+        if let Some(stature) = value.stature
+            && !(0.2..=2.0).contains(&stature)
+        {
+            let value = value.name.clone();
+            return Err(AxisProblem::Stature { value, found: stature.to_string() });
+        }
+    }
+    Ok(values)
+}
+
+fn definition(value: &AxisValue) -> ValueDefinition {
+    ValueDefinition {
+        name: value.name.clone(),
+        phrase: value.phrase.clone().unwrap_or_else(|| value.name.clone()),
+        also: value.also.clone(),
+        stature: value.stature,
+    }
+}
+
+/// Takes what a condition says of a value into what is known of it.
+fn merge(
+    values: &mut Vec<ValueDefinition>,
+    list: &str,
+    value: &AxisValue,
+) -> Result<(), AxisProblem> {
+    let list = || list.to_owned();
+    let Some(known) = values.iter_mut().find(|known| known.name == value.name) else {
+        if value.phrase.is_none() {
+            return Err(AxisProblem::Undescribed { list: list(), value: value.name.clone() });
+        }
+        values.push(definition(value));
+        return Ok(());
+    };
+    let differs =
+        |field| AxisProblem::TwiceDescribed { list: list(), value: value.name.clone(), field };
+    if value.phrase.as_ref().is_some_and(|phrase| *phrase != known.phrase) {
+        return Err(differs("phrase"));
+    }
+    if value.stature.is_some() && value.stature != known.stature {
+        return Err(differs("stature"));
+    }
+    known.also.extend(
+        value.also.iter().filter(|word| !known.also.contains(word)).cloned().collect::<Vec<_>>(),
+    );
+    Ok(())
+}
+
+fn condition(axes: &[CheckedAxis], axis: &str, value: &str) -> Result<Condition, AxisProblem> {
+    let at = axes
+        .iter()
+        .position(|other| other.name == axis)
+        .ok_or_else(|| AxisProblem::UnknownAxis(shortened(axis)))?;
+    let values = &axes[at].values;
+    let of = values.iter().position(|known| known.name == value).ok_or_else(|| {
+        let known: Vec<String> = values.iter().map(|it| format!("`{}`", it.name)).collect();
+        let (axis, value) = (shortened(axis), shortened(value));
+        AxisProblem::UnknownValue { axis, value, known: known.join(", ") }
+    })?;
+    Ok(Condition { axis: at, value: of, label: format!("{axis} is {value}") })
+}
+
+/// An order in which each axis comes after those that its conditions name, else as declared.
+fn order(axes: &[CheckedAxis]) -> Result<Vec<usize>, AxesError> {
+    let mut order: Vec<usize> = Vec::with_capacity(axes.len());
+    let waits_for = |axis: usize, order: &[usize]| {
+        axes[axis].given.iter().map(|it| it.axis).find(|other| !order.contains(other))
+    };
+    while order.len() < axes.len() {
+        let open = || (0..axes.len()).filter(|axis| !order.contains(axis));
+        if let Some(ready) = open().find(|&axis| waits_for(axis, &order).is_none()) {
+            order.push(ready);
+            continue;
+        }
+        // Each open axis waits for another open one, so following them comes back to one already seen.
+        let mut path: Vec<usize> = open().take(1).collect();
+        while let Some(next) = path.last().and_then(|&axis| waits_for(axis, &order)) {
+            let seen = path.iter().position(|&axis| axis == next);
+            path.push(next);
+            if let Some(start) = seen {
+                path.drain(..start);
+                break;
+            }
+        }
+        let names: Vec<String> =
+            path.iter().map(|&axis| format!("`{}`", axes[axis].name)).collect();
+        let axis = path.first().map_or_else(String::new, |&axis| axes[axis].name.clone());
+        return Err(AxesError { axis, problem: AxisProblem::Cycle(names.join(" needs ")) });
+    }
+    Ok(order)
+}
+
+/// Everything that a prompt may state, and what it means; each means one thing.
+fn known(axes: &mut [CheckedAxis]) -> Result<HashMap<String, (usize, usize)>, AxesError> {
+    let mut known: HashMap<String, (usize, usize)> = HashMap::new();
+    let twice = |axes: &[CheckedAxis],
+                 words: &str,
+                 (axis, value): (usize, String),
+                 other: (usize, usize)| {
+        let problem = AxisProblem::KnownTwice {
+            words: shortened(words),
+            value,
+            other_axis: axes[other.0].name.clone(),
+            other_value: axes[other.0].values[other.1].name.clone(),
+        };
+        AxesError { axis: axes[axis].name.clone(), problem }
+    };
+    for axis in 0..axes.len() {
+        for value in 0..axes[axis].values.len() {
+            for text in stating(&axes[axis].values[value]) {
+                let name = || axes[axis].values[value].name.clone();
+                let other = *known.entry(key(&text)).or_insert((axis, value));
+                if other != (axis, value) {
+                    return Err(twice(axes, &text, (axis, name()), other));
+                }
+                let Some(reduced) = key_without(&text, &axes[axis].nouns) else { continue };
+                let name = name();
+                let other = *axes[axis].reduced.entry(reduced).or_insert(value);
+                if other != value {
+                    return Err(twice(axes, &text, (axis, name), (axis, other)));
+                }
+            }
+        }
+    }
+    for axis in 0..axes.len() {
+        for word in &axes[axis].mixed {
+            let on_axis = axes[axis].reduced.get(word).map(|&value| (axis, value));
+            if let Some(other) = known.get(word).copied().or(on_axis) {
+                return Err(twice(axes, word, (axis, "a mixture".to_owned()), other));
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// The texts by which a prompt may state a value.
+pub(crate) fn stating(value: &ValueDefinition) -> Vec<String> {
+    let mut texts = vec![value.name.clone()];
+    texts.extend(value.also.iter().cloned());
+    texts.push(bare_phrase(&value.phrase));
+    texts.retain(|text| !words(text).is_empty());
+    texts
+}
+
+fn check_phrase(value: &str, phrase: &str) -> Result<(), AxisProblem> {
+    let field = || format!("the phrase of `{value}`");
+    check_words(&field(), phrase)?;
+    let slots = phrase.matches(SLOT).count();
+    if 1 < slots || phrase.replace(SLOT, "").contains(['{', '}']) {
+        let wanted = "no braces but one `{noun}`";
+        return Err(AxisProblem::Words { field: field(), wanted, found: shortened(phrase) });
+    }
+    check_words(&field(), &bare_phrase(phrase))
+}
+
+fn check_words(field: &str, text: &str) -> Result<(), AxisProblem> {
+    let wanted = if LONGEST < text.chars().count() {
+        "at most 120 characters"
+    } else if text.chars().any(char::is_control) {
+        "no control characters"
+    } else if text.contains(['<', '>']) {
+        "no `<` or `>`, which begin LoRA tags,"
+    } else if words(text).is_empty() {
+        "at least one word"
+    } else {
+        return Ok(());
+    };
+    Err(AxisProblem::Words { field: field.to_owned(), wanted, found: shortened(text) })
+}
+
+/// A text as it may stand in a message.
+pub(crate) fn shortened(text: &str) -> String {
+    let mut short: String =
+        text.chars().take(60).map(|it| if it.is_control() { ' ' } else { it }).collect();
+    if 60 < text.chars().count() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,169 @@
+//! Sub-prompts and the base prompt: the words that the painter gets.
+//!
+//! What the language model wrote is data. It never fills a slot of a phrase, and what other tools would read as syntax
+//! in it (LoRA tags, weights in brackets) is taken out.
+
+use troupe_core::brief::Brief;
+use troupe_core::plan::{ScenePlan, Subject, ValueDefinition};
+
+use crate::axes::stating;
+use crate::words::{key, words};
+
+/// What stands for the noun in a value's phrase.
+pub const SLOT: &str = "{noun}";
+
+/// What the base prompt says when the prompt names no place and no style.
+const NO_PLACE: &str = "a plain background";
+
+/// First words of a phrase that follow a noun without a comma.
+const JOINING: [&str; 32] = [
+    "with", "in", "wearing", "holding", "who", "of", "on", "at", "by", "beside", "behind", "under",
+    "near", "inside", "outside", "along", "around", "over", "above", "beneath", "among", "between",
+    "before", "against", "across", "from", "aboard", "atop", "within", "through", "inside", "next",
+];
+
+/// A value's phrase without its slot.
+pub(crate) fn bare_phrase(phrase: &str) -> String {
+    let joined: Vec<&str> = phrase.split(SLOT).map(str::trim).filter(|it| !it.is_empty()).collect();
+    joined.join(" ")
+}
+
+/// Words that came from a language model or a person, without what other tools read as syntax.
+pub fn clean(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        kept.push_str(&rest[..start]);
+        kept.push(' ');
+        // A tag without an end is dropped to the end.
+        rest = rest[start..].find('>').map_or("", |end| &rest[start + end + 1..]);
+    }
+    kept.push_str(rest);
+    let dropped =
+        |letter: char| letter.is_control() || matches!(letter, '(' | ')' | '[' | ']' | '>' | '\\');
+    let kept: String = kept.chars().map(|it| if dropped(it) { ' ' } else { it }).collect();
+    let joined: Vec<&str> = kept.split_whitespace().collect();
+    joined.join(" ").trim_matches([',', '.', ';', ':', ' ']).to_owned()
+}
+
+/// The scene without anybody in it.
+pub fn base_prompt(brief: &Brief) -> String {
+    let mut text = clean(&brief.setting);
+    append(&mut text, &clean(&brief.style));
+    if text.is_empty() { NO_PLACE.to_owned() } else { text }
+}
+
+/// What the painter is told about a subject: everything, so that it stands without the base prompt.
+pub fn sub_prompt(plan: &ScenePlan, subject: &Subject) -> String {
+    let cleaned = clean(&subject.noun);
+    let mut noun = match cleaned.split_once(' ') {
+        Some((article, rest)) if matches!(&*article.to_lowercase(), "a" | "an" | "the") => rest,
+        Some(_) | None => cleaned.as_str(),
+    }
+    .to_owned();
+    let mut following = Vec::new();
+    let mut wrapped: Vec<&ValueDefinition> = Vec::new();
+    for assigned in &subject.values {
+        let Some(proof) = plan.axes.iter().find(|proof| proof.axis == assigned.axis) else {
+            continue;
+        };
+        let Some(value) = proof.values.iter().find(|it| it.name == assigned.value) else {
+            continue;
+        };
+        if says(&noun, value) {
+            continue;
+        }
+        for other in &proof.values {
+            if says(&noun, other) {
+                noun = without(&noun, other);
+            }
+        }
+        if value.phrase.contains(SLOT) {
+            wrapped.push(value);
+        } else {
+            following.push(value.phrase.clone());
+        }
+    }
+    if noun.is_empty() && wrapped.is_empty() {
+        noun.push_str("person");
+    }
+    for value in wrapped {
+        noun = match value.phrase.split_once(SLOT) {
+            Some((before, after)) => format!("{before}{noun}{after}").trim().to_owned(),
+            None => noun,
+        };
+    }
+    let mut text = format!("{} {noun}", article(&noun)).trim().to_owned();
+    for phrase in following.iter().chain(&subject.also) {
+        append(&mut text, &clean(phrase));
+    }
+    append(&mut text, &worn(&plan.brief));
+    append(&mut text, &clean(&plan.brief.activity));
+    append(&mut text, &place(&plan.brief));
+    append(&mut text, &clean(&plan.brief.style));
+    text
+}
+
+/// What a sub-prompt says of the place. Without it a region of a thin person would know no background.
+fn place(brief: &Brief) -> String {
+    clean(&brief.setting)
+}
+
+fn worn(brief: &Brief) -> String {
+    let clothing = clean(&brief.clothing);
+    match first_word(&clothing).as_str() {
+        "" | "in" | "wearing" | "with" | "dressed" => clothing,
+        _ => format!("wearing {clothing}"),
+    }
+}
+
+/// Whether a noun says a value by itself: as a whole, or, for a value that stands before nouns, with one of its words.
+pub(crate) fn says(noun: &str, value: &ValueDefinition) -> bool {
+    let (whole, parts) = (key(noun), words(noun));
+    let before_nouns = value.phrase.contains(SLOT);
+    stating(value).iter().any(|text| {
+        let text = key(text);
+        text == whole || (before_nouns && parts.contains(&text))
+    })
+}
+
+/// A noun without the words that say a value.
+fn without(noun: &str, value: &ValueDefinition) -> String {
+    let saying: Vec<String> = stating(value).iter().map(|text| key(text)).collect();
+    if saying.contains(&key(noun)) {
+        return String::new();
+    }
+    let left: Vec<&str> = noun.split(' ').filter(|word| !saying.contains(&key(word))).collect();
+    left.join(" ")
+}
+
+/// Adds a phrase to a text.
+fn append(text: &mut String, phrase: &str) {
+    if phrase.is_empty() {
+        return;
+    }
+    if !text.is_empty() {
+        let first = first_word(phrase);
+        let joins =
+            JOINING.contains(&first.as_str()) || (first.ends_with("ing") && 5 < first.len());
+        text.push_str(if joins { " " } else { ", " });
+    }
+    text.push_str(phrase);
+}
+
+fn first_word(text: &str) -> String {
+    text.split(' ').next().unwrap_or_default().to_lowercase()
+}
+
+/// The indefinite article of a noun phrase, by its sound as far as letters tell.
+fn article(noun: &str) -> &'static str {
+    let word = first_word(noun);
+    let starts = |beginnings: &[&str]| beginnings.iter().any(|it| word.starts_with(it));
+    if starts(&["hour", "honest", "heir", "honour", "honor", "8", "11", "18"]) {
+        return "an";
+    }
+    let like_you =
+        starts(&["uni", "use", "usu", "eu", "ewe"]) || word == "one" || word.starts_with("one-");
+    let unlike_you = starts(&["unin", "unim", "unid", "unint"]);
+    if starts(&["a", "e", "i", "o", "u"]) && (!like_you || unlike_you) { "an" } else { "a" }
+}
