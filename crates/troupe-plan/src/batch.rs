@@ -292,3 +292,118 @@ impl Visits {
         (position != NONE).then_some(position)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use troupe_core::seed::Seed;
+
+    use super::*;
+    use crate::quota::Shares;
+
+    /// Each entry and each running total is its quota rounded down or up, and every picture has all its people.
+    #[track_caller]
+    fn check_bounds(quotas: &[Vec<u64>], grid: u64, counts: &[Vec<u32>]) {
+        assert_eq!(quotas.len(), counts.len());
+        let rounded = |count: u64, due: u128| {
+            (u128::from(count) * u128::from(grid)).abs_diff(due) < u128::from(grid)
+        };
+        let values = quotas.first().map_or(0, Vec::len);
+        let (mut due, mut dealt) = (vec![0_u128; values], vec![0_u64; values]);
+        for (picture, (quota, count)) in quotas.iter().zip(counts).enumerate() {
+            let people = quota.iter().map(|&it| u128::from(it)).sum::<u128>();
+            assert_eq!(
+                count.iter().map(|&it| u128::from(it)).sum::<u128>() * u128::from(grid),
+                people
+            );
+            for value in 0..values {
+                assert!(
+                    rounded(u64::from(count[value]), u128::from(quota[value])),
+                    "entry {picture}, {value}"
+                );
+                due[value] += u128::from(quota[value]);
+                dealt[value] += u64::from(count[value]);
+                assert!(rounded(dealt[value], due[value]), "total {picture}, {value}");
+            }
+        }
+    }
+
+    fn quotas(list: &Shares, sizes: &[u32], stated: &[(usize, u32)]) -> Vec<Vec<u64>> {
+        let values = list.len();
+        let of = |(at, &people): (usize, &u32)| {
+            let mut fixed = vec![0; values];
+            if let Some(&(value, count)) = stated.get(at) {
+                fixed[value % values] = count.min(people);
+            }
+            list.quotas(people, &fixed, at % 3 == 0).quota
+        };
+        sizes.iter().enumerate().map(of).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn entries_and_running_totals_are_quotas_rounded(
+            shares in prop_oneof![
+                (2..=10_usize).prop_map(|count| vec![1; count]),
+                prop::collection::vec(0..=20_u64, 2..=10),
+                prop::collection::vec(0..=1_000_000_000_u64, 2..=10),
+            ],
+            sizes in prop::collection::vec(1..=12_u32, 0..60),
+            stated in prop::collection::vec((0..10_usize, 0..=12_u32), 0..30),
+            seed: u64,
+        ) {
+            prop_assume!(shares.iter().any(|&it| 0 < it));
+            let list = Shares::new(&shares).unwrap();
+            let quotas = quotas(&list, &sizes, &stated);
+            let counts = round(&quotas, list.grid, &mut Seed(seed).stream("t"));
+            check_bounds(&quotas, list.grid, &counts);
+        }
+    }
+
+    #[test]
+    fn fifty_thousand_pictures_take_seconds() {
+        let mut stream = Seed(11).stream("sizes");
+        let sizes: Vec<u32> =
+            (0..50_000).map(|_| u32::try_from(stream.below(12)).unwrap() + 1).collect();
+        let stated: Vec<(usize, u32)> = (0..25_000)
+            .map(|_| {
+                (
+                    usize::try_from(stream.below(10)).unwrap(),
+                    u32::try_from(stream.below(4)).unwrap(),
+                )
+            })
+            .collect();
+        for shares in
+            [vec![1; 10], vec![317, 291, 13, 97, 1, 55, 402, 8, 90, 5], vec![5, 95], vec![1, 1]]
+        {
+            let list = Shares::new(&shares).unwrap();
+            let quotas = quotas(&list, &sizes, &stated);
+            let begun = std::time::Instant::now();
+            let counts = round(&quotas, list.grid, &mut Seed(3).stream("t"));
+            let taken = begun.elapsed();
+            eprintln!("{} values: {taken:?}", shares.len());
+            check_bounds(&quotas, list.grid, &counts);
+            assert!(taken.as_secs() < 10, "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn every_picture_is_unbiased_over_seeds() {
+        const SEEDS: u32 = 4000;
+        let list = Shares::new(&[50, 30, 15, 5]).unwrap();
+        let sizes = [5, 3, 1, 7, 4, 5];
+        let quotas = quotas(&list, &sizes, &[(0, 0), (3, 1), (0, 1)]);
+        let mut sums = vec![vec![0_u32; 4]; sizes.len()];
+        for seed in 0..SEEDS {
+            let counts = round(&quotas, list.grid, &mut Seed(u64::from(seed)).stream("t"));
+            for (sums, counts) in sums.iter_mut().flatten().zip(counts.iter().flatten()) {
+                *sums += counts;
+            }
+        }
+        for (&sum, &due) in sums.iter().flatten().zip(quotas.iter().flatten()) {
+            let due = crate::proof::people(u128::from(due), list.grid);
+            let error = 4.0 * (f64::from(SEEDS) * due.fract() * (1.0 - due.fract())).sqrt();
+            assert!((f64::from(sum) - f64::from(SEEDS) * due).abs() <= error + 0.1, "{sum}, {due}");
+        }
+    }
+}

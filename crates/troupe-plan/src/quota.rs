@@ -42,6 +42,12 @@ impl Shares {
         Some(Self { numerators, total, grid })
     }
 
+    /// How many values there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.numerators.len()
+    }
+
     /// The share of a value in the whole, in `[0, 1]`.
     #[expect(clippy::cast_precision_loss, reason = "for a person to read")]
     pub(crate) fn share(&self, value: usize) -> f64 {
@@ -114,4 +120,91 @@ fn divide(amount: u64, weights: &[u64]) -> Vec<u64> {
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Quotas as people; the shares are plain numbers.
+    #[track_caller]
+    fn check<const N: usize>(
+        shares: [u64; N],
+        people: u32,
+        stated: [u32; N],
+        mixed: bool,
+        expected: [f64; N],
+    ) {
+        let shares = Shares::new(&shares).unwrap();
+        let quotas = shares.quotas(people, &stated, mixed);
+        let found =
+            quotas.quota.iter().map(|&it| crate::proof::people(u128::from(it), shares.grid));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn quotas_are_targets_where_nothing_is_stated() {
+        check([1, 1, 2], 5, [0, 0, 0], false, [1.25, 1.25, 2.5]);
+        check([0, 1], 3, [0, 0], false, [0.0, 3.0]);
+    }
+
+    #[test]
+    fn stated_people_fill_their_own_target_first() {
+        check([1, 1], 5, [2, 0], false, [2.5, 2.5]);
+    }
+
+    #[test]
+    fn a_surplus_leaves_the_rest_by_what_they_lack() {
+        check([1, 1, 2], 4, [3, 0, 0], false, [3.0, 0.333_333, 0.666_667]);
+        check([1, 1, 2], 4, [3, 1, 0], false, [3.0, 1.0, 0.0]);
+        check([1, 0], 3, [0, 2], false, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn variety_caps_a_quota_one_below_the_people() {
+        check([9, 1], 4, [0, 0], true, [3.0, 1.0]);
+        check([9, 1], 1, [0, 0], true, [0.9, 0.1]);
+        check([98, 1, 1], 2, [0, 0, 0], true, [1.0, 0.5, 0.5]);
+        let impossible = Shares::new(&[1, 1]).unwrap().quotas(3, &[3, 0], true);
+        assert!(impossible.monotone);
+        assert!(Shares::new(&[1, 0]).unwrap().quotas(3, &[0, 0], true).monotone);
+    }
+
+    #[test]
+    fn zeros_divide_nothing() {
+        assert_eq!(Shares::new(&[0, 0]), None);
+        assert_eq!(Shares::new(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn quotas_add_up_and_hold_what_is_stated(
+            shares in prop::collection::vec(prop_oneof![Just(0), 1..=3_u64, 0..=1_000_000_000_000_u64], 2..=64),
+            people in 1..=12_u32, taken in prop::collection::vec(0..64_usize, 0..=12), mixed: bool,
+        ) {
+            prop_assume!(shares.iter().any(|&it| 0 < it));
+            let mut stated = vec![0; shares.len()];
+            for &value in taken.iter().take(people as usize) {
+                stated[value % shares.len()] += 1;
+            }
+            let list = Shares::new(&shares).unwrap();
+            let quotas = list.quotas(people, &stated, mixed);
+            prop_assert!((1 << 59..1 << 60).contains(&list.grid));
+            prop_assert_eq!(quotas.quota.iter().sum::<u64>(), u64::from(people) * list.grid);
+            prop_assert_eq!(quotas.target.iter().sum::<u64>(), u64::from(people) * list.grid);
+            for value in 0..shares.len() {
+                prop_assert!(u64::from(stated[value]) * list.grid <= quotas.quota[value]);
+                prop_assert!(0 < shares[value] || quotas.quota[value] == u64::from(stated[value]) * list.grid);
+                if mixed && 2 <= people && !quotas.monotone {
+                    prop_assert!(quotas.quota[value] <= u64::from(people - 1) * list.grid);
+                }
+            }
+            // Nothing stated: the quota is the target, on the grid without a remainder.
+            if stated.iter().all(|&it| it == 0) && !mixed {
+                prop_assert_eq!(quotas.quota, quotas.target);
+            }
+        }
+    }
 }
