@@ -1,4 +1,4 @@
-//! Functions of single elements.
+//! Functions of single elements, and sums.
 
 use candle_core::Tensor;
 
@@ -56,6 +56,20 @@ pub fn geglu(x: &Tensor) -> Result<Tensor, NnError> {
     from_values(out, shape)
 }
 
+/// The sum of two tensors of the same shape, on the threads of all other layers.
+///
+/// # Errors
+///
+/// If the shapes differ, or a tensor isn't `f32` on the CPU.
+pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor, NnError> {
+    if x.dims() != y.dims() {
+        return Err(NnError::shape("second term of a sum", format!("{:?}", x.dims()), y.dims()));
+    }
+    let mut out = vec![0.0; x.elem_count()];
+    with_values(x, |x| with_values(y, |y| cpu::add(x, y, &mut out)))??;
+    from_values(out, x.dims())
+}
+
 fn map(x: &Tensor, function: fn(&[f32], &mut [f32])) -> Result<Tensor, NnError> {
     let mut out = vec![0.0; x.elem_count()];
     with_values(x, |x| function(x, &mut out))?;
@@ -106,6 +120,15 @@ mod tests {
         check(silu, |x| x / (1.0 + (-x).exp()));
         check(quick_gelu, |x| x / (1.0 + (-1.702 * x).exp()));
         check(gelu, exact_gelu);
+    }
+
+    #[test]
+    fn sums_are_of_like_shapes() {
+        let x = from_values(vec![1.0, 2.0], (1, 2)).unwrap();
+        let y = from_values(vec![10.0, 20.0], (1, 2)).unwrap();
+        assert_eq!(add(&x, &y).unwrap().to_vec2::<f32>().unwrap(), [[11.0, 22.0]]);
+        let error = add(&x, &y.t().unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "second term of a sum: expected [1, 2], got [2, 1]");
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod tensor;
 mod tokens;
 mod upsample;
 
-pub use activation::{geglu, gelu, quick_gelu, silu};
+pub use activation::{add, geglu, gelu, quick_gelu, silu};
 pub use attention::attention;
 pub use conv::Conv2d;
 pub use cpu::CpuKernels;

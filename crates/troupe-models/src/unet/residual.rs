@@ -1,7 +1,7 @@
 //! The residual block that is told the timestep: `ResnetBlock2D` in diffusers.
 
 use candle_core::Tensor;
-use troupe_nn::{Conv2d, GroupNorm, Linear};
+use troupe_nn::{Conv2d, GroupNorm, Linear, add};
 
 use super::{UNetError, build, config::UNetConfig};
 use crate::weights::Weights;
@@ -48,10 +48,9 @@ impl ResidualBlock {
         let shift = self.time_emb_proj.forward(embedding)?.squeeze(0)?;
         let hidden = self.conv1.forward_shifted(&self.norm1.forward_silu(x)?, &shift)?;
         let hidden = self.conv2.forward(&self.norm2.forward_silu(&hidden)?)?;
-        let sum = match &self.conv_shortcut {
-            Some(conv_shortcut) => (conv_shortcut.forward(x)? + hidden)?,
-            None => (x + hidden)?,
-        };
-        Ok(sum)
+        match &self.conv_shortcut {
+            Some(conv_shortcut) => Ok(add(&conv_shortcut.forward(x)?, &hidden)?),
+            None => Ok(add(x, &hidden)?),
+        }
     }
 }

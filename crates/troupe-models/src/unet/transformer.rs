@@ -1,7 +1,7 @@
 //! The transformer that is told the prompt: `Transformer2DModel` in diffusers.
 
 use candle_core::Tensor;
-use troupe_nn::{GroupNorm, LayerNorm, Linear, Mask, attention, geglu};
+use troupe_nn::{GroupNorm, LayerNorm, Linear, Mask, add, attention, geglu};
 
 use super::{
     UNetError, build,
@@ -102,10 +102,10 @@ impl Transformer {
         let tokens = self.norm.forward(x)?.reshape((batch, height * width, channels))?;
         let mut tokens = self.proj_in.forward(&tokens)?;
         for block in &self.blocks {
-            tokens = block.forward(tokens, self.level, context, isolation)?;
+            tokens = block.forward(&tokens, self.level, context, isolation)?;
         }
         let tokens = self.proj_out.forward(&tokens)?;
-        Ok((tokens.reshape(x.shape())? + x)?)
+        Ok(add(&tokens.reshape(x.shape())?, x)?)
     }
 
     pub(super) fn cross_attentions<'a>(&'a self, layers: &mut Vec<&'a CrossAttention>) {
@@ -138,7 +138,7 @@ impl TransformerBlock {
     /// Shape `(batch, tokens, channels)` → the same.
     fn forward(
         &self,
-        x: Tensor,
+        x: &Tensor,
         level: usize,
         context: &PreparedContext,
         isolation: Isolation,
@@ -147,10 +147,11 @@ impl TransformerBlock {
             Isolation::Free => None,
             Isolation::Isolated => context.owners(level),
         };
-        let x = (self.self_attention.forward(&self.norm1.forward(&x)?, owners)? + x)?;
-        let x = (self.cross_attention.forward(&self.norm2.forward(&x)?, level, context)? + x)?;
+        let x = add(&self.self_attention.forward(&self.norm1.forward(x)?, owners)?, x)?;
+        let mixed = self.cross_attention.forward(&self.norm2.forward(&x)?, level, context)?;
+        let x = add(&mixed, &x)?;
         let hidden = geglu(&self.feed_forward_in.forward(&self.norm3.forward(&x)?)?)?;
-        Ok((self.feed_forward_out.forward(&hidden)? + x)?)
+        Ok(add(&self.feed_forward_out.forward(&hidden)?, &x)?)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Attention in blocks of queries: no more than a block's scores are ever in memory.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{
     elementwise::exp,
     norm::sum,
     product::{Before, View, multiply},
+    vectorised::vectorised,
 };
 use crate::kernels::{AttentionShape, Mask};
 
@@ -45,7 +45,6 @@ pub(super) fn attention(
     // An even number of blocks, so that two threads have the same work.
     let of_block = queries.div_ceil(queries.div_ceil(wanted).next_multiple_of(2));
     let scale = 1.0 / to_f32(dim).sqrt();
-    let arch = Arch::new();
 
     let images = out.par_chunks_mut(queries * channels).enumerate();
     images.for_each(|(image, out)| {
@@ -63,22 +62,25 @@ pub(super) fn attention(
                 let query = View::rows(query, rows, dim, channels);
                 let key = View::rows(&key[head..], keys, dim, channels);
                 multiply(query, key.transposed(), &mut scores, keys, Before::Overwrite);
-                arch.dispatch(|| {
-                    for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
-                        let query = from + row;
-                        let seen = match mask {
-                            Some(Mask::Causal) => query + 1,
-                            Some(Mask::Groups(_)) => {
-                                hide_other_groups(scores, groups[query], &groups);
-                                keys
-                            }
-                            None => keys,
-                        };
-                        let (scores, later) = scores.split_at_mut(seen);
-                        sums[row] = exponentials(scores, scale);
-                        later.fill(0.0);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
+                            let query = from + row;
+                            let seen = match mask {
+                                Some(Mask::Causal) => query + 1,
+                                Some(Mask::Groups(_)) => {
+                                    hide_other_groups(scores, groups[query], &groups);
+                                    keys
+                                }
+                                None => keys,
+                            };
+                            let (scores, later) = scores.split_at_mut(seen);
+                            sums[row] = exponentials(scores, scale);
+                            later.fill(0.0);
+                        }
+                    },
+                );
                 let value = View::rows(&value[head..], keys, dim, channels);
                 let scores = View::rows(&scores, rows, keys, keys);
                 multiply(scores, value, &mut out[head..], channels, Before::Overwrite);

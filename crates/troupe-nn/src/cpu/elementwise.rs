@@ -1,7 +1,8 @@
 //! Functions of single elements, compiled for several instruction sets.
 
-use pulp::Arch;
 use rayon::prelude::*;
+
+use super::vectorised::vectorised;
 
 /// Elements that one task works on.
 const BLOCK: usize = 32 * 1024;
@@ -57,7 +58,12 @@ fn gelu_of(x: f32) -> f32 {
 
 /// `out = x · sigmoid(x)`.
 pub(crate) fn silu(x: &[f32], out: &mut [f32]) {
-    map(x, out, |x| x * sigmoid(x));
+    map(
+        x,
+        out,
+        #[inline(always)]
+        |x| x * sigmoid(x),
+    );
 }
 
 /// `out = x · Φ(x)`.
@@ -67,7 +73,22 @@ pub(crate) fn gelu(x: &[f32], out: &mut [f32]) {
 
 /// `out = x · sigmoid(1.702 · x)`.
 pub(crate) fn quick_gelu(x: &[f32], out: &mut [f32]) {
-    map(x, out, |x| x * sigmoid(1.702 * x));
+    map(
+        x,
+        out,
+        #[inline(always)]
+        |x| x * sigmoid(1.702 * x),
+    );
+}
+
+/// `out = x + y`.
+pub(crate) fn add(x: &[f32], y: &[f32], out: &mut [f32]) {
+    let blocks = out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(y.par_chunks(BLOCK));
+    blocks.for_each(|((out, x), y)| {
+        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+            *out = x + y;
+        }
+    });
 }
 
 /// The first half of each row of `x` times the gelu of the second; rows of `out` have `channels`.
@@ -76,28 +97,33 @@ pub(crate) fn geglu(x: &[f32], channels: usize, out: &mut [f32]) {
         return;
     }
     let rows = BLOCK.checked_div(channels).unwrap_or(1).max(1);
-    let arch = Arch::new();
     out.par_chunks_mut(rows * channels).zip(x.par_chunks(2 * rows * channels)).for_each(
         |(out, x)| {
-            arch.dispatch(|| {
-                for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(2 * channels)) {
-                    let (hidden, gate) = x.split_at(channels);
-                    for ((out, hidden), gate) in out.iter_mut().zip(hidden).zip(gate) {
-                        *out = hidden * gelu_of(*gate);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(2 * channels))
+                    {
+                        let (hidden, gate) = x.split_at(channels);
+                        for ((out, hidden), gate) in out.iter_mut().zip(hidden).zip(gate) {
+                            *out = hidden * gelu_of(*gate);
+                        }
                     }
-                }
-            });
+                },
+            );
         },
     );
 }
 
 fn map(x: &[f32], out: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
-    let arch = Arch::new();
     out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
-        arch.dispatch(|| {
-            for (out, &x) in out.iter_mut().zip(x) {
-                *out = function(x);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (out, &x) in out.iter_mut().zip(x) {
+                    *out = function(x);
+                }
+            },
+        );
     });
 }

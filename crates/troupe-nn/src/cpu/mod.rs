@@ -9,8 +9,9 @@ mod convolution;
 mod elementwise;
 mod norm;
 mod product;
+mod vectorised;
 
-pub(crate) use elementwise::{geglu, gelu, quick_gelu, silu};
+pub(crate) use elementwise::{add, geglu, gelu, quick_gelu, silu};
 pub(crate) use norm::layer_norm;
 
 use crate::kernels::{

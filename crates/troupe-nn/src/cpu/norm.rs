@@ -3,10 +3,9 @@
 //! Means come before variances, in a pass of their own: activations of a trained network have
 //! means far from zero, where the mean square minus the squared mean loses its digits.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
-use super::elementwise::sigmoid;
+use super::{elementwise::sigmoid, vectorised::vectorised};
 use crate::kernels::{Activation, GroupNormShape};
 
 /// Tokens that are summed in single precision before the sum goes into a double.
@@ -34,7 +33,6 @@ pub(super) fn group_norm(
         let means = sums.chunks_exact(of_group).map(|sums| sums.iter().sum::<f64>() / count);
         means.flat_map(|mean| std::iter::repeat_n(to_f32(mean), of_group)).collect()
     };
-    let arch = Arch::new();
     for (x, out) in x.chunks_exact(image).zip(out.chunks_exact_mut(image)) {
         let zeros = vec![0.0; channels];
         // Means of the groups, one a channel, then variances.
@@ -49,29 +47,33 @@ pub(super) fn group_norm(
             .collect();
         out.par_chunks_mut(TOKENS * channels).zip(x.par_chunks(TOKENS * channels)).for_each(
             |(out, x)| {
-                arch.dispatch(|| {
-                    for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                        let parameters = mean.iter().zip(&scale).zip(bias);
-                        let normalised = x.iter().zip(parameters);
-                        match activation {
-                            Activation::Identity => {
-                                for (out, (x, ((mean, scale), bias))) in
-                                    out.iter_mut().zip(normalised)
-                                {
-                                    *out = (x - mean).mul_add(*scale, *bias);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels))
+                        {
+                            let parameters = mean.iter().zip(&scale).zip(bias);
+                            let normalised = x.iter().zip(parameters);
+                            match activation {
+                                Activation::Identity => {
+                                    for (out, (x, ((mean, scale), bias))) in
+                                        out.iter_mut().zip(normalised)
+                                    {
+                                        *out = (x - mean).mul_add(*scale, *bias);
+                                    }
                                 }
-                            }
-                            Activation::Silu => {
-                                for (out, (x, ((mean, scale), bias))) in
-                                    out.iter_mut().zip(normalised)
-                                {
-                                    let y = (x - mean).mul_add(*scale, *bias);
-                                    *out = y * sigmoid(y);
+                                Activation::Silu => {
+                                    for (out, (x, ((mean, scale), bias))) in
+                                        out.iter_mut().zip(normalised)
+                                    {
+                                        let y = (x - mean).mul_add(*scale, *bias);
+                                        *out = y * sigmoid(y);
+                                    }
                                 }
                             }
                         }
-                    }
-                });
+                    },
+                );
             },
         );
     }
@@ -86,22 +88,24 @@ enum Power {
 /// The sum over the tokens of `x − shift`, or of its square, for each channel.
 fn channel_sums(x: &[f32], shift: &[f32], power: Power) -> Vec<f64> {
     let channels = shift.len();
-    let arch = Arch::new();
     let partial: Vec<Vec<f32>> = x
         .par_chunks(TOKENS * channels)
         .map(|x| {
             let mut sums = vec![0.0; channels];
-            arch.dispatch(|| {
-                for token in x.chunks_exact(channels) {
-                    for ((sum, x), shift) in sums.iter_mut().zip(token).zip(shift) {
-                        let centred = x - shift;
-                        *sum += match power {
-                            Power::First => centred,
-                            Power::Second => centred * centred,
-                        };
+            vectorised(
+                #[inline(always)]
+                || {
+                    for token in x.chunks_exact(channels) {
+                        for ((sum, x), shift) in sums.iter_mut().zip(token).zip(shift) {
+                            let centred = x - shift;
+                            *sum += match power {
+                                Power::First => centred,
+                                Power::Second => centred * centred,
+                            };
+                        }
                     }
-                }
-            });
+                },
+            );
             sums
         })
         .collect();
@@ -122,20 +126,30 @@ pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f64, out:
     }
     let count = to_f32(to_f64(channels));
     let eps = to_f32(eps);
-    let arch = Arch::new();
     out.par_chunks_mut(TOKENS * channels).zip(x.par_chunks(TOKENS * channels)).for_each(
         |(out, x)| {
-            arch.dispatch(|| {
-                for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    let mean = sum(x, |x| x) / count;
-                    let variance = sum(x, |x| (x - mean) * (x - mean)) / count;
-                    let scale = 1.0 / (variance + eps).sqrt();
-                    let parameters = weight.iter().zip(bias);
-                    for ((out, x), (weight, bias)) in out.iter_mut().zip(x).zip(parameters) {
-                        *out = ((x - mean) * scale).mul_add(*weight, *bias);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                        let mean = sum(
+                            x,
+                            #[inline(always)]
+                            |x| x,
+                        ) / count;
+                        let variance = sum(
+                            x,
+                            #[inline(always)]
+                            |x| (x - mean) * (x - mean),
+                        ) / count;
+                        let scale = 1.0 / (variance + eps).sqrt();
+                        let parameters = weight.iter().zip(bias);
+                        for ((out, x), (weight, bias)) in out.iter_mut().zip(x).zip(parameters) {
+                            *out = ((x - mean) * scale).mul_add(*weight, *bias);
+                        }
                     }
-                }
-            });
+                },
+            );
         },
     );
 }
