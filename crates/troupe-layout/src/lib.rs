@@ -34,10 +34,8 @@ pub const OVERLAP_BUDGET: f64 = 0.25;
 /// From how many people on two rows are an option where nobody says how the group stands.
 const TWO_ROWS_FROM: usize = 4;
 
-/// How many times more must be seen of the least seen person before two rows beat one, and a
-/// canvas a smaller one.
+/// How many times more must be seen of the least seen person before two rows beat one.
 const TWO_ROWS_GAIN: f64 = 1.25;
-const LARGER_CANVAS_GAIN: f64 = 1.02;
 
 /// What a layout has to keep to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +96,8 @@ pub fn arrange(plan: &ScenePlan, options: &Options) -> Result<Layout, LayoutErro
     })
 }
 
-/// The arrangement in which the least seen person is seen best, over canvases and formations.
+/// The arrangement in which the least seen person is seen best, over canvases and formations; of
+/// equals the one on the smallest canvas.
 fn best(
     statures: &[f64],
     asked: Formation,
@@ -122,7 +121,7 @@ fn best(
         };
         let so_far = best.as_ref().map_or(0.0, |(_, it)| it.least_seen);
         best = match found {
-            Some(it) if so_far * LARGER_CANVAS_GAIN < it.least_seen => Some((canvas, it)),
+            Some(it) if so_far < it.least_seen => Some((canvas, it)),
             Some(_) | None => best,
         };
     }

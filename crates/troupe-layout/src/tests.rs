@@ -351,6 +351,26 @@ fn people_alone_in_a_picture_are_as_tall_as_any() {
     assert_eq!(top(0.6), top(1.0));
 }
 
+#[test]
+fn the_back_row_is_higher_even_behind_the_smallest_people() {
+    let statures = [1.0, 0.2];
+    let minimum = MinimumBox { width: 8, height: 8 };
+    let plan = plan(&statures, Formation::TwoRows, Shot::FullBody);
+    let options = options(Formation::Auto, &[(768, 512)], minimum);
+    check_promises(&arrange(&plan, &options).unwrap(), &statures, minimum);
+}
+
+#[test]
+fn the_smallest_canvas_that_is_as_good_wins_whatever_their_order() {
+    for people in 1..=8 {
+        let plan = plan(&vec![1.0; people], Formation::Auto, Shot::Waist);
+        let mut options = starter(Formation::Auto);
+        let layout = arrange(&plan, &options).unwrap();
+        options.canvases.reverse();
+        assert_eq!(arrange(&plan, &options).unwrap(), layout);
+    }
+}
+
 /// One line a layout: canvas, then for each person depth and box in pixels.
 fn line(layout: &Layout) -> String {
     let (width, height) = (f64::from(layout.canvas.width()), f64::from(layout.canvas.height()));
@@ -403,6 +423,13 @@ fn a_drawing_of_two() {
     let plan = plan(&[1.0, 0.7], Formation::Row, Shot::Waist);
     let layout = arrange(&plan, &starter(Formation::Auto)).unwrap();
     insta::assert_snapshot!(drawing::svg(&layout));
+}
+
+#[test]
+fn a_drawing_goes_from_back_to_front() {
+    let plan = plan(&[0.6, 1.0], Formation::TwoRows, Shot::Waist);
+    let svg = drawing::svg(&arrange(&plan, &starter(Formation::Auto)).unwrap());
+    assert!(svg.find("#1 s2").unwrap() < svg.find("#2 s1").unwrap(), "{svg}");
 }
 
 #[test]
