@@ -89,8 +89,10 @@ impl<'model> Engine<'model> {
         let trained = info.context_length.and_then(|length| u32::try_from(length).ok());
         let room = request.context.min(trained.unwrap_or(u32::MAX)).max(1);
         let threads = match i32::try_from(request.threads) {
+            // ggml's threads wait for one another hundreds of times a token, spinning. Where another program takes the
+            // processor of one of them, the others spin for its time slice: one processor is left for it.
             Ok(0) | Err(_) => std::thread::available_parallelism()
-                .map_or(1, |count| i32::try_from(count.get()).unwrap_or(1)),
+                .map_or(1, |count| i32::try_from(count.get() - 1).unwrap_or(1).max(1)),
             Ok(threads) => threads,
         };
         let chunk = u32::try_from(CHUNK).unwrap_or(u32::MAX);
