@@ -1,0 +1,442 @@
+//! Casts as the configuration of the design asks for them: bounds, conditions, independence, what is stated.
+
+use proptest::prelude::*;
+use troupe_core::axis::{Axis, AxisValue, Given, Scope};
+use troupe_core::brief::{Brief, Formation, Kind, Shot, Stated};
+use troupe_core::document::Document;
+use troupe_core::plan::{ScenePlan, Tally};
+use troupe_core::seed::Seed;
+use troupe_core::share::Share;
+use troupe_plan::axes::Axes;
+use troupe_plan::cast::{Cast, PictureRequest, PlanError, SubjectRange, cast};
+use troupe_plan::refresh::refresh;
+
+fn value(name: &str, share: f64, phrase: &str, also: &[&str]) -> AxisValue {
+    AxisValue {
+        name: name.to_owned(),
+        share: Share::try_from(share).unwrap(),
+        phrase: (!phrase.is_empty()).then(|| phrase.to_owned()),
+        also: also.iter().map(|&it| it.to_owned()).collect(),
+        stature: None,
+    }
+}
+
+fn axis(name: &str, scope: Scope, values: Vec<AxisValue>) -> Axis {
+    Axis { name: name.to_owned(), values, scope, given: Vec::new(), mixed: Vec::new() }
+}
+
+fn skin(scope: Scope) -> Axis {
+    let mut axis = axis(
+        "skin tone",
+        scope,
+        vec![
+            value("light", 25.0, "with pale skin", &["fair", "white"]),
+            value("tan", 25.0, "with tan skin", &[]),
+            value("brown", 25.0, "with brown skin", &[]),
+            value("dark", 25.0, "with dark skin", &["black"]),
+        ],
+    );
+    axis.mixed = vec!["multiracial".to_owned(), "diverse".to_owned()];
+    axis
+}
+
+fn gender(scope: Scope) -> Axis {
+    let values = vec![
+        value("woman", 50.0, "woman {noun}", &["female", "women", "lady"]),
+        value("man", 50.0, "man {noun}", &["male"]),
+    ];
+    axis("gender", scope, values)
+}
+
+fn hair(scope: Scope) -> Axis {
+    let mut axis = axis(
+        "hair",
+        scope,
+        vec![value("black hair", 60.0, "", &[]), value("red hair", 40.0, "", &[])],
+    );
+    axis.given = vec![Given {
+        axis: "gender".to_owned(),
+        is: "man".to_owned(),
+        values: vec![
+            value("black hair", 10.0, "", &[]),
+            value("bald", 90.0, "with a bald head", &[]),
+        ],
+    }];
+    axis
+}
+
+fn brief(people: &[(Option<u32>, &str, &[(&str, Option<u32>)])]) -> Brief {
+    let kind = |&(number, noun, stated): &(Option<u32>, &str, &[(&str, Option<u32>)])| Kind {
+        number,
+        noun: noun.to_owned(),
+        stated: stated.iter().map(|&(what, of)| Stated { what: what.to_owned(), of }).collect(),
+    };
+    Brief {
+        people: people.iter().map(kind).collect(),
+        activity: String::new(),
+        clothing: String::new(),
+        setting: "on an outdoor court".to_owned(),
+        style: String::new(),
+        formation: Formation::Auto,
+        shot: Shot::FullBody,
+    }
+}
+
+fn request(picture: u64, brief: Brief) -> Option<PictureRequest> {
+    Some(PictureRequest {
+        picture,
+        prompt: "p".to_owned(),
+        loras: Vec::new(),
+        brief,
+        subjects: None,
+    })
+}
+
+fn batch(sizes: &[u32]) -> Vec<Option<PictureRequest>> {
+    (1..).zip(sizes).map(|(at, &size)| request(at, brief(&[(Some(size), "player", &[])]))).collect()
+}
+
+fn range() -> SubjectRange {
+    SubjectRange::new(3, 6).unwrap()
+}
+
+fn one(axes: &[Axis], seed: u64, brief: Brief) -> ScenePlan {
+    let axes = Axes::new(axes).unwrap();
+    let requests = [request(1, brief)];
+    let cast = cast(&axes, Seed(seed), &requests, range());
+    cast.plan(0).unwrap_or_else(|| panic!("{:?}", cast.refused))
+}
+
+fn values_of(plan: &ScenePlan, axis: &str) -> Vec<String> {
+    let of = |values: &[troupe_core::plan::Assigned]| {
+        values.iter().find(|it| it.axis == axis).unwrap().value.clone()
+    };
+    plan.subjects.iter().map(|subject| of(&subject.values)).collect()
+}
+
+fn rounded(count: f64, quota: f64) -> bool {
+    (count - quota).abs() < 1.0 + 1e-5 && (quota.fract() != 0.0 || count == quota)
+}
+
+/// Every bound that a plan claims, and that what it claims is so.
+fn check_plan(plan: &ScenePlan) {
+    plan.check().unwrap();
+    let people = u32::try_from(plan.subjects.len()).unwrap();
+    for proof in &plan.axes {
+        assert_eq!(proof.cells.iter().map(|cell| cell.people).sum::<u32>(), people);
+        let dealt = values_of(plan, &proof.axis);
+        for (at, definition) in proof.values.iter().enumerate() {
+            let tallies: Vec<&Tally> = proof.cells.iter().map(|cell| &cell.tallies[at]).collect();
+            let sum: u32 = tallies.iter().map(|tally| tally.dealt).sum();
+            assert_eq!(dealt.iter().filter(|it| **it == definition.name).count(), sum as usize);
+            for tally in tallies {
+                assert!(tally.stated <= tally.dealt);
+                assert!(rounded(f64::from(tally.dealt), tally.quota), "{tally:?}");
+                assert_eq!(tally.running.is_some(), proof.scope == Scope::Batch);
+                if let Some(running) = &tally.running {
+                    assert!(rounded(running.dealt_after as f64, running.quota_after), "{tally:?}");
+                    assert_eq!(running.dealt_after - running.dealt_before, u64::from(tally.dealt));
+                }
+            }
+        }
+        assert_eq!(proof.marginal.is_empty(), proof.cells.len() < 2);
+    }
+    for assigned in plan.subjects.iter().flat_map(|it| &it.values).filter(|it| it.stated) {
+        let proof = plan.axes.iter().find(|proof| proof.axis == assigned.axis).unwrap();
+        assert!(proof.cells.iter().any(|cell| {
+            cell.tallies.iter().any(|it| it.value == assigned.value && 0 < it.stated)
+        }));
+    }
+}
+
+proptest! {
+    #[test]
+    fn plans_keep_every_bound_that_they_claim(
+        sizes in prop::collection::vec((1..=12_u32, 0..=12_u32, 0..=12_u32, 0..5_u32), 1..14), seed: u64, image: bool,
+    ) {
+        let scope = if image { Scope::Image } else { Scope::Batch };
+        let axes = Axes::new(&[hair(scope), skin(scope), gender(scope)]).unwrap();
+        let pictures: Vec<Option<PictureRequest>> = (1..).zip(&sizes).map(|(at, &(size, women, dark, kind))| {
+            if kind == 0 {
+                return None;
+            }
+            let mut stated = Vec::new();
+            if 0 < women { stated.push(("women", Some(women))); }
+            if 0 < dark { stated.push(("dark-skinned", Some(dark))); }
+            if kind == 1 { stated.push(("diverse", None)); }
+            request(at, brief(&[(Some(size), "player", &stated)]))
+        }).collect();
+        let cast = cast(&axes, Seed(seed), &pictures, range());
+        prop_assert!(cast.refused.is_empty());
+        for (plan, request) in cast.plans().zip(&pictures) {
+            prop_assert_eq!(plan.is_some(), request.is_some());
+            let Some(plan) = plan else { continue };
+            check_plan(&plan);
+            let asks = request.as_ref().unwrap().brief.people[0].stated.iter().any(|it| it.what == "diverse");
+            let tones = values_of(&plan, "skin tone");
+            let different = tones.iter().any(|it| *it != tones[0]);
+            let stated = plan.subjects.iter().filter(|it| it.values[1].stated).count();
+            if asks && 2 <= tones.len() && stated < tones.len() {
+                prop_assert!(different);
+            }
+            let mut again = plan.clone();
+            refresh(&mut again);
+            prop_assert_eq!(again, plan);
+        }
+    }
+}
+
+#[test]
+fn batch_totals_over_forty_pictures_of_five_are_exact() {
+    let axes = Axes::new(&[skin(Scope::Batch), gender(Scope::Batch)]).unwrap();
+    let pictures = batch(&[5; 40]);
+    let cast = cast(&axes, Seed(7), &pictures, range());
+    let mut counts = std::collections::BTreeMap::new();
+    for plan in cast.plans().flatten() {
+        for assigned in plan.subjects.iter().flat_map(|it| &it.values) {
+            *counts.entry(assigned.value.clone()).or_insert(0) += 1;
+        }
+    }
+    let counts: Vec<(&str, i32)> =
+        counts.iter().map(|(name, &count)| (name.as_str(), count)).collect();
+    assert_eq!(
+        counts,
+        [("brown", 50), ("dark", 50), ("light", 50), ("man", 100), ("tan", 50), ("woman", 100)]
+    );
+}
+
+#[test]
+fn a_cast_of_fifty_thousand_takes_seconds() {
+    let sizes: Vec<u32> = (0..50_000_u32).map(|at| at * 7 % 12 + 1).collect();
+    let axes = Axes::new(&[skin(Scope::Batch), gender(Scope::Image), hair(Scope::Batch)]).unwrap();
+    let pictures = batch(&sizes);
+    let begun = std::time::Instant::now();
+    let cast = cast(&axes, Seed(7), &pictures, range());
+    let taken = begun.elapsed();
+    eprintln!("three axes: {taken:?}");
+    assert!(taken.as_secs() < 20, "{taken:?}");
+    check_plan(&cast.plan(49_999).unwrap());
+}
+
+/// Of how many pairs of values on two axes, over pictures of 12.
+fn together(seed: u64, pictures: &[Option<PictureRequest>], axes: &Axes) -> u32 {
+    let of = |cast: &Cast<'_>| {
+        let plans: Vec<ScenePlan> = cast.plans().flatten().collect();
+        plans
+            .iter()
+            .flat_map(|plan| &plan.subjects)
+            .filter(|it| it.values[0].value == "dark" && it.values[1].value == "woman")
+            .count()
+    };
+    u32::try_from(of(&cast(axes, Seed(seed), pictures, range()))).unwrap()
+}
+
+#[test]
+fn axes_without_a_relation_are_independent() {
+    // Dealing one axis in a shuffled order is a permutation test in itself: with 3 dark of 12 and 6 women of 12 in each
+    // picture, the number of dark women in a picture is hypergeometric: mean 1.5, variance 3·½·½·(9/11).
+    let axes = Axes::new(&[skin(Scope::Image), gender(Scope::Image)]).unwrap();
+    let pictures = batch(&[12; 1000]);
+    let expected = 1500.0;
+    let error = 4.0 * (1000.0 * 3.0 * 0.25 * 9.0 / 11.0_f64).sqrt();
+    for seed in 1..4 {
+        let found = f64::from(together(seed, &pictures, &axes));
+        assert!((found - expected).abs() < error, "{found}");
+    }
+}
+
+#[test]
+fn nothing_goes_by_order_of_declaration() {
+    // One seat and four equal values: each value, and each seat of four, comes up about as often as any other.
+    let axes = Axes::new(&[skin(Scope::Image)]).unwrap();
+    let pictures = batch(&[1; 2000]);
+    let mut counts = std::collections::BTreeMap::new();
+    for plan in cast(&axes, Seed(5), &pictures, range()).plans().flatten() {
+        *counts.entry(values_of(&plan, "skin tone")[0].clone()).or_insert(0_u32) += 1;
+    }
+    assert_eq!(counts.len(), 4);
+    assert!(counts.values().all(|count| (420..580).contains(count)), "{counts:?}");
+    let pictures = batch(&[4; 2000]);
+    let mut first = 0;
+    for plan in cast(&axes, Seed(5), &pictures, range()).plans().flatten() {
+        first += u32::from(values_of(&plan, "skin tone")[0] == "light");
+    }
+    assert!((420..580).contains(&first), "{first}");
+}
+
+#[test]
+fn a_failed_brief_holds_no_seats() {
+    let axes = Axes::new(&[skin(Scope::Batch)]).unwrap();
+    let mut pictures = batch(&[1, 1, 1, 1, 1, 1, 1, 1]);
+    for at in [1, 3, 5, 7] {
+        pictures[at] = None;
+    }
+    let cast = cast(&axes, Seed(1), &pictures, range());
+    let mut tones: Vec<String> =
+        cast.plans().flatten().map(|plan| values_of(&plan, "skin tone")[0].clone()).collect();
+    tones.sort();
+    assert_eq!(tones, ["brown", "dark", "light", "tan"]);
+}
+
+#[test]
+fn what_is_stated_is_fixed_and_said() {
+    let stated: &[(&str, Option<u32>)] =
+        &[("multiracial", None), ("woman", None), ("white coat", Some(2))];
+    let plan =
+        one(&[skin(Scope::Image), gender(Scope::Image)], 3, brief(&[(Some(5), "player", stated)]));
+    check_plan(&plan);
+    assert_eq!(values_of(&plan, "gender"), ["woman"; 5]);
+    assert_eq!(plan.axes[0].mixed, ["multiracial"]);
+    assert_eq!(plan.subjects.iter().filter(|it| it.also == ["white coat"]).count(), 2);
+    for subject in &plan.subjects {
+        assert!(!subject.sub_prompt.contains("multiracial"), "{}", subject.sub_prompt);
+        assert!(subject.sub_prompt.starts_with("a woman player with "), "{}", subject.sub_prompt);
+        assert!(subject.sub_prompt.ends_with(" on an outdoor court"), "{}", subject.sub_prompt);
+    }
+    let notes = plan.notes.join("\n");
+    for part in [
+        "`multiracial` asks for variety",
+        "no axis knows `white coat`",
+        "`woman` on `gender` is stated of 5",
+    ] {
+        assert!(notes.contains(part), "{notes}");
+    }
+}
+
+#[test]
+fn a_noun_that_states_a_value_is_not_doubled() {
+    let plan = one(&[gender(Scope::Image)], 3, brief(&[(Some(3), "woman", &[])]));
+    assert_eq!(values_of(&plan, "gender"), ["woman"; 3]);
+    assert_eq!(plan.subjects[0].sub_prompt, "a woman on an outdoor court");
+    let plan = one(&[gender(Scope::Image)], 3, brief(&[(Some(3), "man firefighter", &[])]));
+    assert_eq!(plan.subjects[0].sub_prompt, "a man firefighter on an outdoor court");
+}
+
+#[test]
+fn values_of_one_axis_never_share_a_person() {
+    for seed in 0..50 {
+        let stated: &[(&str, Option<u32>)] =
+            &[("dark", Some(2)), ("fair-skinned", Some(2)), ("tan", None)];
+        let plan = one(&[skin(Scope::Image)], seed, brief(&[(Some(5), "player", stated)]));
+        let mut tones = values_of(&plan, "skin tone");
+        tones.sort();
+        assert_eq!(tones, ["dark", "dark", "light", "light", "tan"]);
+        assert!(plan.notes.join(" ").contains("`tan` is stated of 5"), "{:?}", plan.notes);
+    }
+}
+
+#[test]
+fn conditions_deal_their_own_shares() {
+    let axes = Axes::new(&[hair(Scope::Batch), gender(Scope::Batch)]).unwrap();
+    let pictures = batch(&[10; 20]);
+    let mut bald = 0;
+    for plan in cast(&axes, Seed(2), &pictures, range()).plans().flatten() {
+        check_plan(&plan);
+        for subject in &plan.subjects {
+            if subject.values[0].value == "bald" {
+                assert_eq!(subject.values[1].value, "man");
+                bald += 1;
+            }
+        }
+    }
+    assert_eq!(bald, 90);
+}
+
+#[test]
+fn numbers_come_from_prompt_range_or_caller() {
+    let axes = Axes::new(&[gender(Scope::Image)]).unwrap();
+    let sizes = |people: &[(Option<u32>, &str, &[(&str, Option<u32>)])], subjects: Option<u32>| {
+        let mut requests: Vec<_> = (1..=200).map(|at| request(at, brief(people))).collect();
+        requests.iter_mut().flatten().for_each(|it| it.subjects = subjects);
+        let cast = cast(&axes, Seed(1), &requests, range());
+        let of = |plan: Option<ScenePlan>| {
+            plan.map(|plan| {
+                let kinds = people.len();
+                (0..kinds)
+                    .map(|kind| plan.subjects.iter().filter(|it| it.kind == kind).count())
+                    .collect::<Vec<_>>()
+            })
+        };
+        let mut sizes: Vec<_> = cast.plans().map(of).collect();
+        sizes.sort();
+        sizes.dedup();
+        (sizes, cast.refused.first().map(|it| it.1.clone()))
+    };
+    let some = |sizes: &[usize]| Some(sizes.to_vec());
+    assert_eq!(
+        sizes(&[(None, "chef", &[])], None).0,
+        [some(&[3]), some(&[4]), some(&[5]), some(&[6])]
+    );
+    assert_eq!(sizes(&[(Some(2), "chef", &[])], None).0, [some(&[2])]);
+    assert_eq!(
+        sizes(&[(Some(2), "chef", &[]), (Some(4), "cook", &[])], Some(9)).0,
+        [some(&[3, 6])]
+    );
+    assert_eq!(
+        sizes(&[(Some(9), "chef", &[]), (Some(1), "cook", &[])], Some(2)).0,
+        [some(&[1, 1])]
+    );
+    let refused = |people: &[(Option<u32>, &str, &[(&str, Option<u32>)])], subjects| {
+        sizes(people, subjects).1.unwrap()
+    };
+    assert_eq!(refused(&[(Some(2), "chef", &[])], Some(400)), PlanError::Number(400));
+    assert_eq!(
+        refused(&[(Some(12), "chef", &[]), (None, "cook", &[])], None),
+        PlanError::Number(13)
+    );
+    assert_eq!(
+        refused(&[(Some(2), "chef", &[]), (None, "cook", &[])], Some(1)),
+        PlanError::Kinds { kinds: 2, subjects: 1 }
+    );
+}
+
+#[test]
+fn an_edit_is_rebuilt_recounted_and_marked() {
+    let mut plan =
+        one(&[skin(Scope::Batch), gender(Scope::Batch)], 3, brief(&[(Some(5), "player", &[])]));
+    let before = plan.clone();
+    let tone = plan.subjects[0].values[0].value.clone();
+    let other = if tone == "dark" { "tan" } else { "dark" };
+    other.clone_into(&mut plan.subjects[0].values[0].value);
+    plan.subjects[1].edited = true;
+    "a robot".clone_into(&mut plan.subjects[1].sub_prompt);
+    refresh(&mut plan);
+    assert!(plan.edited);
+    assert!(plan.subjects[0].sub_prompt.contains(&format!("{other} skin")));
+    assert_eq!(plan.subjects[1].sub_prompt, "a robot");
+    assert_eq!(plan.subjects[2], before.subjects[2]);
+    for (after, before) in
+        plan.axes[0].cells[0].tallies.iter().zip(&before.axes[0].cells[0].tallies)
+    {
+        assert_eq!(after.quota, before.quota);
+        let change = if after.value == other {
+            1
+        } else if after.value == tone {
+            -1
+        } else {
+            0
+        };
+        assert_eq!(i64::from(after.dealt), i64::from(before.dealt) + change);
+        let (now, then) = (after.running.as_ref().unwrap(), before.running.as_ref().unwrap());
+        assert_eq!(now.dealt_after, now.dealt_before + u64::from(after.dealt));
+        assert_eq!(now.quota_after, then.quota_after);
+    }
+    let again = plan.clone();
+    refresh(&mut plan);
+    assert_eq!(plan, again);
+}
+
+#[test]
+fn a_cast_depends_on_its_arguments_alone() {
+    let axes = [skin(Scope::Batch), gender(Scope::Batch)];
+    let plan = |seed| one(&axes, seed, brief(&[(Some(8), "player", &[])]));
+    assert_eq!(plan(1), plan(1));
+    assert_ne!(values_of(&plan(1), "skin tone"), values_of(&plan(2), "skin tone"));
+    // Another axis leaves this one as it was.
+    let more = one(
+        &[skin(Scope::Batch), gender(Scope::Batch), hair(Scope::Batch)],
+        1,
+        brief(&[(Some(8), "player", &[])]),
+    );
+    assert_eq!(values_of(&more, "skin tone"), values_of(&plan(1), "skin tone"));
+}
