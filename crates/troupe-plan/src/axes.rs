@@ -1,10 +1,13 @@
 //! The axes of a configuration, checked: what a cast may rely on.
 
+mod check;
+
 use std::collections::HashMap;
 
-use troupe_core::axis::{Axis, AxisValue, Scope};
+use troupe_core::axis::{Axis, Scope};
 use troupe_core::plan::ValueDefinition;
 
+use self::check::{check_values, condition};
 use crate::phrase::{SLOT, bare_phrase};
 use crate::quota::Shares;
 use crate::words::{key, key_without, words};
@@ -260,132 +263,6 @@ impl Axes {
     }
 }
 
-/// Checks one axis by itself; its conditions are still to be resolved.
-fn check_values(axis: &Axis) -> Result<CheckedAxis, AxisProblem> {
-    check_words("`name`", &axis.name)?;
-    if MOST < axis.given.len() {
-        return Err(AxisProblem::TooMany { what: "conditions", found: axis.given.len() });
-    }
-    let mut values: Vec<ValueDefinition> = Vec::new();
-    for value in list_checked("`values`", &axis.values)? {
-        values.push(definition(value));
-    }
-    let mut lists: Vec<(String, &[AxisValue])> = Vec::new();
-    for given in &axis.given {
-        let list = format!("`given` {} is {}", shortened(&given.axis), shortened(&given.is));
-        for value in list_checked(&list, &given.values)? {
-            merge(&mut values, &list, value)?;
-        }
-        lists.push((list, &given.values));
-    }
-    if MOST < values.len() {
-        return Err(AxisProblem::TooMany { what: "values", found: values.len() });
-    }
-    lists.push(("`values`".to_owned(), &axis.values));
-    let mut shares = Vec::new();
-    for (list, listed) in lists {
-        let of = |value: &ValueDefinition| {
-            listed.iter().find(|it| it.name == value.name).map_or(0, |it| it.share.millionths())
-        };
-        let all: Vec<u64> = values.iter().map(of).collect();
-        shares.push(Shares::new(&all).ok_or(AxisProblem::AllZero(list))?);
-    }
-    for word in &axis.mixed {
-        check_words("`mixed`", word)?;
-    }
-    Ok(CheckedAxis {
-        name: axis.name.clone(),
-        scope: axis.scope,
-        values,
-        shares,
-        given: Vec::new(),
-        nouns: words(&axis.name),
-        reduced: HashMap::new(),
-        mixed: axis.mixed.iter().map(|word| key(word)).collect(),
-    })
-}
-
-/// Checks one list of values by itself.
-fn list_checked<'a>(list: &str, values: &'a [AxisValue]) -> Result<&'a [AxisValue], AxisProblem> {
-    if values.is_empty() {
-        return Err(AxisProblem::NoValues(list.to_owned()));
-    }
-    if MOST < values.len() {
-        return Err(AxisProblem::TooMany { what: "values", found: values.len() });
-    }
-    for (index, value) in values.iter().enumerate() {
-        check_words(&format!("a name of {list}"), &value.name)?;
-        if values[..index].iter().any(|other| key(&other.name) == key(&value.name)) {
-            let value = value.name.clone();
-            return Err(AxisProblem::TwiceListed { list: list.to_owned(), value });
-        }
-        for also in &value.also {
-            check_words(&format!("`also` of `{}`", value.name), also)?;
-        }
-        if let Some(phrase) = &value.phrase {
-            check_phrase(&value.name, phrase)?;
-        }
-        if let Some(stature) = value.stature
-            && !(0.2..=2.0).contains(&stature)
-        {
-            let value = value.name.clone();
-            return Err(AxisProblem::Stature { value, found: stature.to_string() });
-        }
-    }
-    Ok(values)
-}
-
-fn definition(value: &AxisValue) -> ValueDefinition {
-    ValueDefinition {
-        name: value.name.clone(),
-        phrase: value.phrase.clone().unwrap_or_else(|| value.name.clone()),
-        also: value.also.clone(),
-        stature: value.stature,
-    }
-}
-
-/// Takes what a condition says of a value into what is known of it.
-fn merge(
-    values: &mut Vec<ValueDefinition>,
-    list: &str,
-    value: &AxisValue,
-) -> Result<(), AxisProblem> {
-    let list = || list.to_owned();
-    let Some(known) = values.iter_mut().find(|known| known.name == value.name) else {
-        if value.phrase.is_none() {
-            return Err(AxisProblem::Undescribed { list: list(), value: value.name.clone() });
-        }
-        values.push(definition(value));
-        return Ok(());
-    };
-    let differs =
-        |field| AxisProblem::TwiceDescribed { list: list(), value: value.name.clone(), field };
-    if value.phrase.as_ref().is_some_and(|phrase| *phrase != known.phrase) {
-        return Err(differs("phrase"));
-    }
-    if value.stature.is_some() && value.stature != known.stature {
-        return Err(differs("stature"));
-    }
-    known.also.extend(
-        value.also.iter().filter(|word| !known.also.contains(word)).cloned().collect::<Vec<_>>(),
-    );
-    Ok(())
-}
-
-fn condition(axes: &[CheckedAxis], axis: &str, value: &str) -> Result<Condition, AxisProblem> {
-    let at = axes
-        .iter()
-        .position(|other| other.name == axis)
-        .ok_or_else(|| AxisProblem::UnknownAxis(shortened(axis)))?;
-    let values = &axes[at].values;
-    let of = values.iter().position(|known| known.name == value).ok_or_else(|| {
-        let known: Vec<String> = values.iter().map(|it| format!("`{}`", it.name)).collect();
-        let (axis, value) = (shortened(axis), shortened(value));
-        AxisProblem::UnknownValue { axis, value, known: known.join(", ") }
-    })?;
-    Ok(Condition { axis: at, value: of, label: format!("{axis} is {value}") })
-}
-
 /// An order in which each axis comes after those that its conditions name, else as declared.
 fn order(axes: &[CheckedAxis]) -> Result<Vec<usize>, AxesError> {
     let mut order: Vec<usize> = Vec::with_capacity(axes.len());
@@ -468,32 +345,6 @@ pub(crate) fn stating(value: &ValueDefinition) -> Vec<String> {
     texts
 }
 
-fn check_phrase(value: &str, phrase: &str) -> Result<(), AxisProblem> {
-    let field = || format!("the phrase of `{value}`");
-    check_words(&field(), phrase)?;
-    let slots = phrase.matches(SLOT).count();
-    if 1 < slots || phrase.replace(SLOT, "").contains(['{', '}']) {
-        let wanted = "no braces but one `{noun}`";
-        return Err(AxisProblem::Words { field: field(), wanted, found: shortened(phrase) });
-    }
-    check_words(&field(), &bare_phrase(phrase))
-}
-
-fn check_words(field: &str, text: &str) -> Result<(), AxisProblem> {
-    let wanted = if LONGEST < text.chars().count() {
-        "at most 120 characters"
-    } else if text.chars().any(char::is_control) {
-        "no control characters"
-    } else if text.contains(['<', '>']) {
-        "no `<` or `>`, which begin LoRA tags,"
-    } else if words(text).is_empty() {
-        "at least one word"
-    } else {
-        return Ok(());
-    };
-    Err(AxisProblem::Words { field: field.to_owned(), wanted, found: shortened(text) })
-}
-
 /// A text as it may stand in a message.
 pub(crate) fn shortened(text: &str) -> String {
     let mut short: String =
@@ -502,4 +353,111 @@ pub(crate) fn shortened(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use troupe_core::axis::{AxisValue, Given};
+    use troupe_core::share::Share;
+
+    use super::*;
+
+    fn value(text: &str) -> AxisValue {
+        let (name, phrase) =
+            text.split_once('=').map_or((text, None), |(name, it)| (name, Some(it)));
+        AxisValue {
+            name: name.to_owned(),
+            share: Share::try_from(1.0).unwrap(),
+            phrase: phrase.map(str::to_owned),
+            also: Vec::new(),
+            stature: None,
+        }
+    }
+
+    fn axis(name: &str, values: &[&str]) -> Axis {
+        let values = values.iter().map(|text| value(text)).collect();
+        Axis {
+            name: name.to_owned(),
+            values,
+            scope: Scope::Batch,
+            given: Vec::new(),
+            mixed: Vec::new(),
+        }
+    }
+
+    fn given(mut of: Axis, axis: &str, is: &str, values: &[&str]) -> Axis {
+        let values = values.iter().map(|text| value(text)).collect();
+        of.given.push(Given { axis: axis.to_owned(), is: is.to_owned(), values });
+        of
+    }
+
+    #[track_caller]
+    fn refused(axes: &[Axis], axis: &str, part: &str) {
+        let error = Axes::new(axes).unwrap_err();
+        assert_eq!(error.axis, axis, "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_axis() {
+        refused(&[axis("age", &["old"]), axis("Age", &["x"])], "Age", "two axes");
+        refused(&[axis("age", &[])], "age", "at least one value");
+        refused(&[axis("age", &["old", "Old"])], "age", "`Old`");
+        refused(&[axis("age", &["old=<lora:x:1>"])], "age", "LoRA");
+        refused(&[axis("age", &["old={noun} {noun}"])], "age", "braces");
+        refused(&[axis("age", &["old={x}"])], "age", "braces");
+        refused(&[axis("age", &["old={noun}"])], "age", "at least one word");
+        refused(&[axis("age", &["o\u{7}ld"])], "age", "control");
+        let mut zero = axis("age", &["old", "young"]);
+        zero.values.iter_mut().for_each(|it| it.share = Share::try_from(0.0).unwrap());
+        refused(&[zero], "age", "all are zero");
+        for stature in [0.1, 2.1, f64::NAN] {
+            let mut tall = axis("age", &["old"]);
+            tall.values[0].stature = Some(stature);
+            refused(&[tall], "age", "0.2 to 2");
+        }
+    }
+
+    #[test]
+    fn conditions_name_what_is_there() {
+        let hair = || axis("hair", &["red", "grey"]);
+        let age = || axis("age", &["old", "young"]);
+        let with = |axis: &str, is: &str, values: &[&str]| [given(hair(), axis, is, values), age()];
+        assert!(Axes::new(&with("age", "old", &["grey", "bald=a bald head"])).is_ok());
+        refused(&with("size", "old", &["grey"]), "hair", "`size`");
+        refused(&with("age", "middle", &["grey"]), "hair", "it has `old`, `young`");
+        refused(&with("age", "old", &["bald"]), "hair", "give it a phrase");
+        refused(&with("age", "old", &["grey=silver hair"]), "hair", "another `phrase`");
+        refused(&[given(hair(), "hair", "red", &["grey"])], "hair", "`hair` needs `hair`");
+    }
+
+    #[test]
+    fn a_cycle_is_named() {
+        let axes = [
+            given(axis("s", &["s1"]), "p", "p1", &["s1"]),
+            given(axis("p", &["p1"]), "q", "q1", &["p1"]),
+            given(axis("q", &["q1"]), "r", "r1", &["q1"]),
+            given(axis("r", &["r1"]), "p", "p1", &["r1"]),
+        ];
+        refused(&axes, "p", "`p` needs `q` needs `r` needs `p`");
+    }
+
+    #[test]
+    fn words_mean_one_thing() {
+        let brown = [axis("skin", &["brown"]), axis("hair", &["Brown"])];
+        refused(&brown, "hair", "`brown` on the axis `skin`");
+        refused(&[axis("skin", &["tan", "tan-skinned"])], "skin", "`tan`");
+        let mut mixed = axis("skin", &["tan"]);
+        mixed.mixed = vec!["Tan".to_owned()];
+        refused(&[mixed], "skin", "a mixture");
+        let axes =
+            Axes::new(&[axis("skin", &["brown"]), axis("hair", &["brown hair", "red hair"])])
+                .unwrap();
+        assert_eq!(axes.meaning("brown"), Meaning::Value(0, 0));
+        assert_eq!(axes.meaning("brown-haired"), Meaning::Value(1, 0));
+        assert_eq!(axes.meaning("red"), Meaning::Value(1, 1));
+        assert_eq!(axes.meaning("red coat"), Meaning::Unknown);
+        let two = Axes::new(&[axis("hair", &["red hair"]), axis("beard", &["red beard"])]).unwrap();
+        assert_eq!(two.meaning("red"), Meaning::Ambiguous(vec![0, 1]));
+    }
 }

@@ -381,9 +381,8 @@ mod tests {
             let begun = std::time::Instant::now();
             let counts = round(&quotas, list.grid, &mut Seed(3).stream("t"));
             let taken = begun.elapsed();
-            eprintln!("{} values: {taken:?}", shares.len());
             check_bounds(&quotas, list.grid, &counts);
-            assert!(taken.as_secs() < 10, "{taken:?}");
+            assert!(taken.as_secs() < 5, "{} values: {taken:?}", shares.len());
         }
     }
 

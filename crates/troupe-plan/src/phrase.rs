@@ -167,3 +167,41 @@ fn article(noun: &str) -> &'static str {
     let unlike_you = starts(&["unin", "unim", "unid", "unint"]);
     if starts(&["a", "e", "i", "o", "u"]) && (!like_you || unlike_you) { "an" } else { "a" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syntax_of_other_tools_is_taken_out() {
+        let check = |text: &str, expected: &str| assert_eq!(clean(text), expected);
+        check("a <lora:evil:9> (red:1.5) [hat]", "a red:1.5 hat");
+        check("chef <lora:unclosed", "chef");
+        check("{noun}", "{noun}");
+        check(" x\u{0}\ny,. ", "x y");
+    }
+
+    #[test]
+    fn articles_follow_the_sound() {
+        let check = |noun: &str, expected: &str| assert_eq!(article(noun), expected, "{noun}");
+        for noun in
+            ["old man", "astronaut", "hour keeper", "unimpressed man", "archivist", "8-year-old"]
+        {
+            check(noun, "an");
+        }
+        for noun in ["woman", "uniformed man", "European", "one-armed man", "user"] {
+            check(noun, "a");
+        }
+    }
+
+    #[test]
+    fn phrases_join_as_a_sentence_would() {
+        let mut text = "a chef".to_owned();
+        for phrase in
+            ["with dark skin", "tall", "cutting bread", "", "in a kitchen", "oil painting"]
+        {
+            append(&mut text, phrase);
+        }
+        assert_eq!(text, "a chef with dark skin, tall cutting bread in a kitchen, oil painting");
+    }
+}

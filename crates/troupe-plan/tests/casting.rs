@@ -1,5 +1,20 @@
 //! Casts as the configuration of the design asks for them: bounds, conditions, independence, what is stated.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+#![expect(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "numbers of people, small and exact"
+)]
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "a picture without a brief is `None` in the same list"
+)]
+
 use proptest::prelude::*;
 use troupe_core::axis::{Axis, AxisValue, Given, Scope};
 use troupe_core::brief::{Brief, Formation, Kind, Shot, Stated};
@@ -10,6 +25,9 @@ use troupe_core::share::Share;
 use troupe_plan::axes::Axes;
 use troupe_plan::cast::{Cast, PictureRequest, PlanError, SubjectRange, cast};
 use troupe_plan::refresh::refresh;
+
+/// A number, a noun, and what is stated of how many.
+type People<'a> = (Option<u32>, &'a str, &'a [(&'a str, Option<u32>)]);
 
 fn value(name: &str, share: f64, phrase: &str, also: &[&str]) -> AxisValue {
     AxisValue {
@@ -65,8 +83,8 @@ fn hair(scope: Scope) -> Axis {
     axis
 }
 
-fn brief(people: &[(Option<u32>, &str, &[(&str, Option<u32>)])]) -> Brief {
-    let kind = |&(number, noun, stated): &(Option<u32>, &str, &[(&str, Option<u32>)])| Kind {
+fn brief(people: &[People<'_>]) -> Brief {
+    let kind = |&(number, noun, stated): &People<'_>| Kind {
         number,
         noun: noun.to_owned(),
         stated: stated.iter().map(|&(what, of)| Stated { what: what.to_owned(), of }).collect(),
@@ -213,7 +231,6 @@ fn a_cast_of_fifty_thousand_takes_seconds() {
     let begun = std::time::Instant::now();
     let cast = cast(&axes, Seed(7), &pictures, range());
     let taken = begun.elapsed();
-    eprintln!("three axes: {taken:?}");
     assert!(taken.as_secs() < 20, "{taken:?}");
     check_plan(&cast.plan(49_999).unwrap());
 }
@@ -345,7 +362,7 @@ fn conditions_deal_their_own_shares() {
 #[test]
 fn numbers_come_from_prompt_range_or_caller() {
     let axes = Axes::new(&[gender(Scope::Image)]).unwrap();
-    let sizes = |people: &[(Option<u32>, &str, &[(&str, Option<u32>)])], subjects: Option<u32>| {
+    let sizes = |people: &[People<'_>], subjects: Option<u32>| {
         let mut requests: Vec<_> = (1..=200).map(|at| request(at, brief(people))).collect();
         requests.iter_mut().flatten().for_each(|it| it.subjects = subjects);
         let cast = cast(&axes, Seed(1), &requests, range());
@@ -376,9 +393,7 @@ fn numbers_come_from_prompt_range_or_caller() {
         sizes(&[(Some(9), "chef", &[]), (Some(1), "cook", &[])], Some(2)).0,
         [some(&[1, 1])]
     );
-    let refused = |people: &[(Option<u32>, &str, &[(&str, Option<u32>)])], subjects| {
-        sizes(people, subjects).1.unwrap()
-    };
+    let refused = |people: &[People<'_>], subjects| sizes(people, subjects).1.unwrap();
     assert_eq!(refused(&[(Some(2), "chef", &[])], Some(400)), PlanError::Number(400));
     assert_eq!(
         refused(&[(Some(12), "chef", &[]), (None, "cook", &[])], None),
@@ -439,4 +454,17 @@ fn a_cast_depends_on_its_arguments_alone() {
         brief(&[(Some(8), "player", &[])]),
     );
     assert_eq!(values_of(&more, "skin tone"), values_of(&plan(1), "skin tone"));
+}
+
+#[test]
+fn a_noun_is_data_and_yields_to_an_edited_value() {
+    let axes = [gender(Scope::Image)];
+    let mut plan = one(&axes, 3, brief(&[(Some(1), "{noun} <lora:x:1> chef", &[("man", None)])]));
+    assert_eq!(plan.subjects[0].sub_prompt, "a man {noun} chef on an outdoor court");
+    "woman chef".clone_into(&mut plan.subjects[0].noun);
+    refresh(&mut plan);
+    assert_eq!(plan.subjects[0].sub_prompt, "a man chef on an outdoor court");
+    "woman".clone_into(&mut plan.subjects[0].noun);
+    refresh(&mut plan);
+    assert_eq!(plan.subjects[0].sub_prompt, "a man on an outdoor court");
 }
