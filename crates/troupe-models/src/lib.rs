@@ -1,9 +1,12 @@
 //! CLIP, UNet, VAE, LoRA; checkpoint and LoRA file formats.
 
+pub mod checkpoint;
 pub mod clip;
 pub mod config;
 pub mod error;
+pub mod hash;
 pub mod lora;
 pub mod tokenizer;
+pub mod unet;
 pub mod vae;
 pub mod weights;

@@ -1,14 +1,81 @@
-//! LoRA adapters.
+//! LoRA (Hu et al. 2021, arXiv:2106.09685): small updates of a network's weights, in files of
+//! their own.
+//!
+//! [`Adapter::read`] takes a file apart, [`attach`] finds the module of the network that each of
+//! its tensors belongs to, and [`Weights::get`](crate::weights::Weights::get) adds the update when
+//! the weight is read: `W0 + scale · alpha / rank · B · A`, in f32, one LoRA after another. Every
+//! tensor of a file is applied, or the file is refused; nothing is skipped.
 
-use candle_core::Tensor;
+mod adapter;
+mod alpha;
+mod attach;
+mod inspect;
+mod names;
 
-/// What the LoRAs of a run add to the weights of one network.
-#[derive(Debug, Default)]
-pub struct AdapterSet {}
+use serde::Serialize;
 
-impl AdapterSet {
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "comes with the next commit")]
-    pub(crate) fn add_to(&self, _key: &str, weight: Tensor) -> candle_core::Result<Tensor> {
-        Ok(weight)
+pub use self::adapter::Adapter;
+pub use self::alpha::AlphaSource;
+pub use self::attach::{AdapterSet, Applied, AppliedTensor, Attached, Scaled, attach};
+pub use self::inspect::{Inspection, UsedAlpha};
+pub use self::names::Dialect;
+use crate::weights::{Blame, WeightsError};
+
+/// A network that LoRAs change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// The denoiser.
+    Unet,
+    /// The CLIP text encoder.
+    TextEncoder,
+}
+
+/// Why a LoRA can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoraError {
+    /// Its file can't be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// What stands beside its matrices breaks a rule.
+    #[error("`{file}` {rule}")]
+    Invalid {
+        /// The name of the file.
+        file: String,
+        /// What is wrong with it.
+        rule: String,
+    },
+    /// Tensors of it have no place in this model.
+    #[error("`{file}` does not fit: {unmatched} of its {total} tensors can't be applied: {shown}")]
+    Unmatched {
+        /// The name of the file.
+        file: String,
+        /// How many of its tensors have no place.
+        unmatched: usize,
+        /// How many tensors it has.
+        total: usize,
+        /// The first of them, each with the reason.
+        shown: String,
+    },
+    /// The user's scale is no number.
+    #[error("the scale of `{file}` is {scale}, and a finite number was wanted")]
+    Scale {
+        /// The name of the file.
+        file: String,
+        /// The scale.
+        scale: f64,
+    },
+}
+
+impl LoraError {
+    /// Whether the file is bad, or refused by policy.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Weights(error) => error.blame(),
+            Self::Invalid { .. } | Self::Unmatched { .. } | Self::Scale { .. } => Blame::Asset,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

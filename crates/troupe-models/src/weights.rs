@@ -210,14 +210,9 @@ impl Weights {
             });
         }
         let values = self.file.values(&key, entry)?;
-        Tensor::from_vec(values, shape, &Device::Cpu)
-            .and_then(|weight| self.adapters.add_to(&key, weight))
-            .map(Some)
-            .map_err(|source| WeightsError::Tensor {
-                file: self.file.name.clone(),
-                key,
-                source: Box::new(source),
-            })
+        let weight = Tensor::from_vec(values, shape, &Device::Cpu)
+            .map_err(|source| self.file.tensor_error(&key, source))?;
+        self.adapters.add_to(&key, weight).map(Some)
     }
 
     /// Whether the file has the tensor `name`.
@@ -278,19 +273,67 @@ impl TensorFile {
         self.header.tensors.get(key)
     }
 
+    /// The elements of a tensor that must be there.
+    pub(crate) fn required_values(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
+        let entry = self.entry(key).ok_or_else(|| WeightsError::Missing {
+            file: self.name.clone(),
+            key: printable(key, 200),
+            wanted: Vec::new(),
+        })?;
+        self.values(key, entry)
+    }
+
+    /// The one number of a tensor, which may be an integer.
+    pub(crate) fn scalar(&self, key: &str) -> Result<f64, WeightsError> {
+        let rule = || WeightsError::Corrupt {
+            file: self.name.clone(),
+            rule: format!(
+                "has a tensor `{}`, and one finite number was wanted",
+                printable(key, 200)
+            ),
+        };
+        let entry = self.entry(key).ok_or_else(rule)?;
+        let bytes = self.slice(entry)?;
+        let exact = |integer: i64| i32::try_from(integer).ok().map(f64::from);
+        let value = if entry.dtype == Dtype::I64 {
+            bytes.try_into().ok().map(i64::from_le_bytes).and_then(exact)
+        } else if entry.dtype == Dtype::I32 {
+            bytes.try_into().ok().map(i32::from_le_bytes).map(f64::from)
+        } else if entry.dtype == Dtype::F64 {
+            bytes.try_into().ok().map(f64::from_le_bytes)
+        } else if let [value] = self.values(key, entry)?.as_slice() {
+            Some(f64::from(*value))
+        } else {
+            None
+        };
+        value.filter(|value| value.is_finite()).ok_or_else(rule)
+    }
+
+    /// The error for a failure of the tensor library.
+    pub(crate) fn tensor_error(&self, key: &str, source: candle_core::Error) -> WeightsError {
+        WeightsError::Tensor {
+            file: self.name.clone(),
+            key: printable(key, 200),
+            source: Box::new(source),
+        }
+    }
+
+    /// The bytes of a tensor.
+    fn slice(&self, entry: &Entry) -> Result<&[u8], WeightsError> {
+        // The header was checked against these bytes, and a map of a file could have shrunk since.
+        (*self.bytes).as_ref().get(entry.range.clone()).ok_or_else(|| WeightsError::Corrupt {
+            file: self.name.clone(),
+            rule: "became shorter while it was read".to_owned(),
+        })
+    }
+
     /// The elements of a tensor as f32, all of them finite.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "whatever else the format has or will have is refused"
     )]
     pub(crate) fn values(&self, key: &str, entry: &Entry) -> Result<Vec<f32>, WeightsError> {
-        // The header was checked against these bytes, and a map of a file could have shrunk since.
-        let bytes = (*self.bytes).as_ref().get(entry.range.clone()).ok_or_else(|| {
-            WeightsError::Corrupt {
-                file: self.name.clone(),
-                rule: "became shorter while it was read".to_owned(),
-            }
-        })?;
+        let bytes = self.slice(entry)?;
         let values = match entry.dtype {
             Dtype::F32 => elements(bytes, f32::from_le_bytes).collect(),
             Dtype::F16 => widen(bytes, f16::from_le_bytes),
@@ -340,3 +383,6 @@ where
     }
     values
 }
+
+#[cfg(test)]
+mod tests;

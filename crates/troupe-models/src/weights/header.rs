@@ -22,6 +22,8 @@ const MAX_HEADER: usize = 100_000_000;
 const LENGTH_BYTES: usize = 8;
 /// More tensors than any network has; the largest ones that we know of have a few thousand.
 const MAX_TENSORS: usize = 100_000;
+/// More entries of metadata than any trainer writes.
+const MAX_METADATA: usize = 10_000;
 /// More dimensions than any weight has.
 const MAX_DIMENSIONS: usize = 8;
 
@@ -32,8 +34,6 @@ pub(crate) struct Header {
     pub(crate) tensors: BTreeMap<String, Entry>,
     /// The strings under `__metadata__`.
     pub(crate) metadata: BTreeMap<String, String>,
-    /// Where the data begins in the file.
-    pub(crate) data_start: usize,
 }
 
 /// One tensor of a file.
@@ -113,7 +113,7 @@ impl Header {
             })
             .collect::<Result<BTreeMap<_, _>, WeightsError>>()?;
         check_cover(file, &tensors, data_start..bytes.len())?;
-        Ok(Self { tensors, metadata: raw.metadata, data_start })
+        Ok(Self { tensors, metadata: raw.metadata })
     }
 }
 
@@ -232,6 +232,34 @@ impl<'de> Deserialize<'de> for Shape {
     }
 }
 
+/// At most [`MAX_METADATA`] entries of text.
+struct Metadata(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Metadata;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX_METADATA} entries of metadata")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if entries.len() == MAX_METADATA {
+                        return Err(A::Error::invalid_length(MAX_METADATA + 1, &self));
+                    }
+                    entries.insert(key, value);
+                }
+                Ok(Metadata(entries))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
 impl<'de> Deserialize<'de> for RawHeader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -247,7 +275,8 @@ impl<'de> Deserialize<'de> for RawHeader {
                 let mut metadata = None;
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        if metadata.replace(map.next_value()?).is_some() {
+                        let Metadata(entries) = map.next_value()?;
+                        if metadata.replace(entries).is_some() {
                             return Err(A::Error::custom("`__metadata__` is there twice"));
                         }
                         continue;

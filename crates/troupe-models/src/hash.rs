@@ -1,0 +1,64 @@
+//! The hashes by which pictures name the models that made them.
+//!
+//! The forms are those of AUTOMATIC1111's web UI (`modules/hashes.py`), so that its users' tools
+//! find the same files: a checkpoint by the first ten digits of its SHA-256 ("`AutoV2`"), a LoRA by
+//! the first twelve of the SHA-256 of what follows the safetensors header, so that a changed title
+//! in the metadata changes nothing.
+
+use sha2::{Digest, Sha256};
+
+/// The SHA-256 of bytes, in lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let pair = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    Sha256::digest(bytes).iter().flat_map(pair).collect()
+}
+
+/// The short hash of a checkpoint: ten digits, from the bytes of its file.
+pub fn checkpoint_hash(bytes: &[u8]) -> String {
+    shorten(sha256(bytes), 10)
+}
+
+/// The short hash of a LoRA: twelve digits, from the bytes of its safetensors file; `None` where
+/// they end before the header does.
+pub fn lora_hash(bytes: &[u8]) -> Option<String> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let data = rest.get(usize::try_from(u64::from_le_bytes(*length)).ok()?..)?;
+    Some(shorten(sha256(data), 12))
+}
+
+fn shorten(mut digits: String, length: usize) -> String {
+    digits.truncate(length);
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second example of FIPS 180-2, "abc".
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn sha256_of_the_standard_is_ours() {
+        assert_eq!(sha256(b"abc"), ABC);
+        assert_eq!(checkpoint_hash(b"abc"), ABC[..10]);
+    }
+
+    #[test]
+    fn a_lora_is_known_by_its_data_alone() {
+        for header in ["{}", r#"{"__metadata__":{}}"#] {
+            let length = u64::try_from(header.len()).unwrap().to_le_bytes();
+            let file = [&length, header.as_bytes(), b"abc"].concat();
+            assert_eq!(lora_hash(&file).as_deref(), Some(&ABC[..12]));
+        }
+    }
+
+    #[test]
+    fn a_header_past_the_end_has_no_hash() {
+        assert_eq!(lora_hash(&[]), None);
+        assert_eq!(lora_hash(&[1, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(lora_hash(&[0xff; 16]), None);
+    }
+}

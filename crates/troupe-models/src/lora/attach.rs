@@ -1,0 +1,296 @@
+//! Finds the modules of the networks that LoRAs change, and adds the updates to their weights.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use serde::Serialize;
+
+use super::adapter::{Adapter, AdapterModule, Unmatched};
+use super::alpha::AlphaSource;
+use super::names::{Owner, Spelling, Target};
+use super::{LoraError, Network};
+use crate::weights::{Module, TensorFile, Weights, WeightsError};
+
+/// A LoRA and how strongly the user wants it.
+#[derive(Clone, Debug)]
+pub struct Scaled {
+    /// The LoRA.
+    pub adapter: Arc<Adapter>,
+    /// Multiplies its update; 1 is the strength that it was trained with.
+    pub scale: f64,
+}
+
+/// What the LoRAs of a run add to the weights of one network.
+#[derive(Debug, Default)]
+pub struct AdapterSet {
+    /// By the name of the weight, in the order in which the user gave them.
+    deltas: BTreeMap<String, Vec<Delta>>,
+}
+
+/// The LoRAs of a run with their places in the model.
+#[derive(Debug, Default)]
+pub struct Attached {
+    /// What is added to the UNet.
+    pub unet: AdapterSet,
+    /// What is added to the text encoder.
+    pub text_encoder: AdapterSet,
+    /// For each LoRA, in order, what became of its tensors.
+    pub applied: Vec<Applied>,
+}
+
+/// What became of the tensors of one LoRA.
+#[derive(Clone, Debug, Serialize)]
+pub struct Applied {
+    /// The name of its file.
+    pub file: String,
+    /// The user's scale.
+    pub scale: f64,
+    /// Each tensor of the file and where it went.
+    pub tensors: Vec<AppliedTensor>,
+    /// In how many modules alpha was found nowhere, and the rank stood in for it.
+    pub modules_without_alpha: usize,
+}
+
+/// Where a tensor of a LoRA went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AppliedTensor {
+    /// Its name in the LoRA file.
+    pub key: String,
+    /// The network that it changes.
+    pub network: Network,
+    /// The weight that it changes.
+    pub weight: String,
+}
+
+/// One update of one weight: `multiplier · up · down`.
+#[derive(Clone)]
+struct Delta {
+    file: Arc<TensorFile>,
+    down: String,
+    up: String,
+    rank: usize,
+    /// scale · alpha / rank.
+    multiplier: f64,
+}
+
+/// Finds the place of every tensor of every LoRA; of the networks only the headers are read.
+///
+/// # Errors
+///
+/// If a LoRA has a tensor that belongs to no module, or has not the shape that it needs there.
+pub fn attach(
+    adapters: &[Scaled],
+    unet: &Weights,
+    text_encoder: &Weights,
+) -> Result<Attached, LoraError> {
+    let networks = [
+        (Network::Unet, Index::new(Network::Unet, unet)),
+        (Network::TextEncoder, Index::new(Network::TextEncoder, text_encoder)),
+    ];
+    let mut attached = Attached::default();
+    for scaled in adapters {
+        let applied = attach_one(scaled, &networks, &mut attached)?;
+        attached.applied.push(applied);
+    }
+    Ok(attached)
+}
+
+fn attach_one(
+    Scaled { adapter, scale }: &Scaled,
+    networks: &[(Network, Index)],
+    attached: &mut Attached,
+) -> Result<Applied, LoraError> {
+    let file = &adapter.file;
+    if !scale.is_finite() {
+        return Err(LoraError::Scale { file: file.name().to_owned(), scale: *scale });
+    }
+    let mut unmatched = Unmatched::default();
+    let mut tensors = Vec::new();
+    let mut taken = BTreeMap::new();
+    for module in &adapter.modules {
+        let place = find(&module.target, networks)
+            .and_then(|(network, place)| fits(file, module, place).map(|()| (network, place)));
+        let (network, place) = match place {
+            Ok(found) => found,
+            Err(reason) => {
+                module.keys().for_each(|key| unmatched.add(key, reason.as_str()));
+                continue;
+            }
+        };
+        if let Some(other) = taken.insert((network, &place.name), &module.down) {
+            let reason = format!("for the same module as `{other}`");
+            module.keys().for_each(|key| unmatched.add(key, reason.as_str()));
+            continue;
+        }
+        let weight = format!("{}.weight", place.name);
+        tensors.extend(module.keys().map(|key| AppliedTensor {
+            key: key.to_owned(),
+            network,
+            weight: weight.clone(),
+        }));
+        let set = match network {
+            Network::Unet => &mut attached.unet,
+            Network::TextEncoder => &mut attached.text_encoder,
+        };
+        set.deltas.entry(weight).or_default().push(Delta {
+            file: Arc::clone(file),
+            down: module.down.clone(),
+            up: module.up.clone(),
+            rank: module.rank,
+            multiplier: scale * module.alpha.factor,
+        });
+    }
+    unmatched.check(file)?;
+    let without_alpha =
+        adapter.modules.iter().filter(|module| module.alpha.source == AlphaSource::Rank).count();
+    Ok(Applied {
+        file: file.name().to_owned(),
+        scale: *scale,
+        tensors,
+        modules_without_alpha: without_alpha,
+    })
+}
+
+/// The modules of a network by both spellings of their paths.
+///
+/// CLIP's paths begin with `text_model.` in some files and not in others; here they never do.
+struct Index {
+    dotted: BTreeMap<String, Module>,
+    /// Paths that differ in dots and underscores only would share a name: then it is ambiguous.
+    underscored: BTreeMap<String, Vec<String>>,
+    root: &'static str,
+}
+
+impl Index {
+    fn new(network: Network, weights: &Weights) -> Self {
+        let root = match network {
+            Network::Unet => "",
+            Network::TextEncoder => "text_model",
+        };
+        let mut index = Self { dotted: BTreeMap::new(), underscored: BTreeMap::new(), root };
+        for module in weights.modules() {
+            let path = index.strip(&module.name, '.').to_owned();
+            let underscored = index.underscored.entry(path.replace('.', "_")).or_default();
+            underscored.push(path.clone());
+            index.dotted.insert(path, module);
+        }
+        index
+    }
+
+    /// The path without the root that it may begin with.
+    fn strip<'a>(&self, path: &'a str, separator: char) -> &'a str {
+        match path.strip_prefix(self.root).and_then(|rest| rest.strip_prefix(separator)) {
+            Some(rest) if !self.root.is_empty() => rest,
+            _ => path,
+        }
+    }
+
+    fn find(&self, target: &Target) -> Option<&Module> {
+        let path = match target.spelling {
+            Spelling::Dotted => self.strip(&target.module, '.'),
+            Spelling::Underscored => {
+                match self.underscored.get(self.strip(&target.module, '_'))?.as_slice() {
+                    [path] => path,
+                    _ => return None,
+                }
+            }
+        };
+        self.dotted.get(path)
+    }
+}
+
+/// The module that a name means, or why there is none.
+fn find<'a>(
+    target: &Target,
+    networks: &'a [(Network, Index)],
+) -> Result<(Network, &'a Module), String> {
+    let (candidates, reason): (Vec<&(Network, Index)>, String) = match target.network {
+        Owner::Other(name) => return Err(format!("this model has no {name}")),
+        Owner::Network(wanted) => {
+            let name = match wanted {
+                Network::Unet => "UNet",
+                Network::TextEncoder => "text encoder",
+            };
+            let of = networks.iter().filter(|(network, _)| *network == wanted);
+            (of.collect(), format!("this model's {name} has no such module"))
+        }
+        Owner::Unsaid => (networks.iter().collect(), "this model has no such module".to_owned()),
+    };
+    candidates
+        .into_iter()
+        .find_map(|(network, index)| Some((*network, index.find(target)?)))
+        .ok_or(reason)
+}
+
+/// Checks that the update of a module has the shape of the weight that it is for.
+fn fits(file: &TensorFile, module: &AdapterModule, place: &Module) -> Result<(), String> {
+    let shape = |key: &str| file.entry(key).map_or(&[][..], |entry| entry.shape.as_slice());
+    let (down, up) = (shape(&module.down), shape(&module.up));
+    let (out, inputs) = place.shape.split_first().unwrap_or((&0, &[]));
+    // A convolution of one pixel is a matrix, and is written as either.
+    let fits = without_ones(down) == without_ones(&[&[module.rank], inputs].concat())
+        && without_ones(up) == [*out, module.rank];
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "made for another model: shapes {down:?} and {up:?}, for a weight of shape {:?}",
+            place.shape
+        ))
+    }
+}
+
+/// A shape without the ones after its first two dimensions.
+fn without_ones(shape: &[usize]) -> &[usize] {
+    let ones = shape.iter().skip(2).rev().take_while(|&&side| side == 1).count();
+    &shape[..shape.len() - ones]
+}
+
+impl AdapterSet {
+    /// Whether nothing is added to any weight.
+    pub fn is_empty(&self) -> bool {
+        self.deltas.is_empty()
+    }
+
+    /// The weight `key` with its updates, in order.
+    ///
+    /// Shape `(out, in, …)` → the same.
+    pub(crate) fn add_to(&self, key: &str, weight: Tensor) -> Result<Tensor, WeightsError> {
+        let deltas = self.deltas.get(key).map(Vec::as_slice).unwrap_or_default();
+        deltas.iter().try_fold(weight, |weight, delta| delta.add_to(&weight))
+    }
+}
+
+impl Delta {
+    fn add_to(&self, weight: &Tensor) -> Result<Tensor, WeightsError> {
+        let down = self.matrix(&self.down)?;
+        let up = self.matrix(&self.up)?;
+        let tensor = |source| self.file.tensor_error(&self.down, source);
+        let rank = self.rank;
+        let inputs = down.len().checked_div(rank).unwrap_or(0);
+        let out = up.len().checked_div(rank).unwrap_or(0);
+        let down = Tensor::from_vec(down, (rank, inputs), &Device::Cpu).map_err(tensor)?;
+        let up = Tensor::from_vec(up, (out, rank), &Device::Cpu).map_err(tensor)?;
+        let delta = up.matmul(&down).map_err(tensor)?; // (out, in · kernel)
+        delta
+            .affine(self.multiplier, 0.0)
+            .and_then(|delta| delta.reshape(weight.shape()))
+            .and_then(|delta| weight + delta)
+            .map_err(tensor)
+    }
+
+    fn matrix(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
+        self.file.required_values(key)
+    }
+}
+
+impl std::fmt::Debug for Delta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delta")
+            .field("file", &self.file.name())
+            .field("down", &self.down)
+            .field("multiplier", &self.multiplier)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! Reads the names of the tensors of a LoRA file.
+//!
+//! The spellings are facts of the programs that write them: kohya's sd-scripts
+//! (`lora_unet_down_blocks_0_…to_q.lora_down.weight`, dots of the path become underscores), peft
+//! (`base_model.model.….to_q.lora_A.weight`) and diffusers (`unet.….to_q.lora_A.weight`, and from
+//! `convert_state_dict_to_diffusers` also `….lora.down.weight` and `….lora_linear_layer.down.weight`).
+
+use serde::Serialize;
+
+use super::Network;
+
+/// A tensor's name, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    /// The network that the name says.
+    pub(super) network: Owner,
+    /// How the path of the module is written.
+    pub(super) spelling: Spelling,
+    /// The path of the module, without the network.
+    pub(super) module: String,
+}
+
+/// The network that a name says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// One of ours.
+    Network(Network),
+    /// The name begins with the module: the one network that has such a module.
+    Unsaid,
+    /// A network that we don't have.
+    Other(&'static str),
+}
+
+/// How the path of a module is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Spelling {
+    /// `down_blocks.0.attentions.0`
+    Dotted,
+    /// `down_blocks_0_attentions_0`
+    Underscored,
+}
+
+/// What a tensor is to its module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A, `(rank, in, …)`.
+    Down,
+    /// B, `(out, rank, …)`.
+    Up,
+    /// The scalar alpha.
+    Alpha,
+}
+
+/// Whose spelling a file follows; a file of diffusers mixes two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// kohya's sd-scripts.
+    Kohya,
+    /// peft: `lora_A` and `lora_B`.
+    Peft,
+    /// diffusers' own names for the two matrices.
+    Diffusers,
+}
+
+/// Ends of names, and what they say.
+const PARTS: [(&str, Part, Dialect); 11] = [
+    (".lora_down.weight", Part::Down, Dialect::Kohya),
+    (".lora_up.weight", Part::Up, Dialect::Kohya),
+    (".alpha", Part::Alpha, Dialect::Kohya),
+    (".lora_A.weight", Part::Down, Dialect::Peft),
+    (".lora_B.weight", Part::Up, Dialect::Peft),
+    (".lora_A.default.weight", Part::Down, Dialect::Peft),
+    (".lora_B.default.weight", Part::Up, Dialect::Peft),
+    (".lora.down.weight", Part::Down, Dialect::Diffusers),
+    (".lora.up.weight", Part::Up, Dialect::Diffusers),
+    (".lora_linear_layer.down.weight", Part::Down, Dialect::Diffusers),
+    (".lora_linear_layer.up.weight", Part::Up, Dialect::Diffusers),
+];
+
+/// Parts of names that belong to methods which we don't have, and what they are called.
+const UNSUPPORTED: [(&str, &str); 16] = [
+    (".dora_scale", "DoRA is not supported yet"),
+    (".lora_magnitude_vector", "DoRA is not supported yet"),
+    (".hada_", "LoHa is not supported yet"),
+    (".lokr_", "LoKr is not supported yet"),
+    (".oft_", "OFT is not supported yet"),
+    (".boft_", "BOFT is not supported yet"),
+    (".ia3_", "IA3 is not supported yet"),
+    (".lora_mid.", "the Tucker form of LoCon is not supported yet"),
+    (".lora_embedding_", "LoRA of an embedding is not supported yet"),
+    (".lora_A.bias", "LoRA with a bias is not supported yet"),
+    (".lora_B.bias", "LoRA with a bias is not supported yet"),
+    (".lora_down.bias", "LoRA with a bias is not supported yet"),
+    (".lora_up.bias", "LoRA with a bias is not supported yet"),
+    (".modules_to_save", "whole replaced modules are not supported yet"),
+    (".processor.", "LoRA inside attention processors is not supported yet"),
+    ("bundle_emb.", "an embedding bundled with a LoRA is not supported yet"),
+];
+
+/// First parts of names, and their networks. The longer of two that fit comes first.
+const OWNERS: [(&str, Spelling, Owner); 14] = [
+    ("lora_unet_", Spelling::Underscored, Owner::Network(Network::Unet)),
+    ("lora_te_", Spelling::Underscored, Owner::Network(Network::TextEncoder)),
+    // diffusers' `convert_state_dict_to_kohya` numbers the only text encoder, too.
+    ("lora_te1_", Spelling::Underscored, Owner::Network(Network::TextEncoder)),
+    ("lora_te2_", Spelling::Underscored, Owner::Other("second text encoder")),
+    ("lora_te3_", Spelling::Underscored, Owner::Other("third text encoder")),
+    ("lora_prior_", Spelling::Underscored, Owner::Other("prior")),
+    ("lora_transformer_", Spelling::Underscored, Owner::Other("diffusion transformer")),
+    ("unet.", Spelling::Dotted, Owner::Network(Network::Unet)),
+    ("text_encoder.", Spelling::Dotted, Owner::Network(Network::TextEncoder)),
+    ("text_encoder_2.", Spelling::Dotted, Owner::Other("second text encoder")),
+    ("text_encoder_3.", Spelling::Dotted, Owner::Other("third text encoder")),
+    ("transformer.", Spelling::Dotted, Owner::Other("diffusion transformer")),
+    ("diffusion_model.", Spelling::Dotted, Owner::Other("network with unconverted names")),
+    ("prior.", Spelling::Dotted, Owner::Other("prior")),
+];
+
+/// Takes a tensor's name apart, or says why that can't be done.
+pub(super) fn parse(key: &str) -> Result<(Target, Part, Dialect), &'static str> {
+    if let Some((_, reason)) = UNSUPPORTED.iter().find(|(mark, _)| key.contains(mark)) {
+        return Err(reason);
+    }
+    if [".diff", ".diff_b"].iter().any(|end| key.ends_with(end)) {
+        return Err("a full difference of weights is not supported yet");
+    }
+    let (module, part, dialect) = PARTS
+        .iter()
+        .find_map(|&(end, part, dialect)| Some((key.strip_suffix(end)?, part, dialect)))
+        .ok_or("not the name of a LoRA tensor")?;
+    let module = module.strip_prefix("base_model.model.").unwrap_or(module);
+    let target = OWNERS
+        .iter()
+        .find_map(|(start, spelling, owner)| {
+            let module = module.strip_prefix(start)?.to_owned();
+            Some(Target { network: owner.clone(), spelling: *spelling, module })
+        })
+        .unwrap_or_else(|| Target {
+            network: Owner::Unsaid,
+            spelling: Spelling::Dotted,
+            module: module.to_owned(),
+        });
+    Ok((target, part, dialect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(key: &str, network: Owner, module: &str, part: Part) {
+        let (target, found, _) = parse(key).unwrap();
+        assert_eq!((target.network, target.module.as_str(), found), (network, module, part));
+    }
+
+    #[test]
+    fn kohya_names_say_their_network() {
+        let unet = Owner::Network(Network::Unet);
+        let text = Owner::Network(Network::TextEncoder);
+        check("lora_unet_mid_block_x.lora_down.weight", unet.clone(), "mid_block_x", Part::Down);
+        check("lora_unet_mid_block_x.alpha", unet, "mid_block_x", Part::Alpha);
+        check("lora_te_text_model_y.lora_up.weight", text.clone(), "text_model_y", Part::Up);
+        check("lora_te1_text_model_y.lora_up.weight", text, "text_model_y", Part::Up);
+        check("lora_te2_y.alpha", Owner::Other("second text encoder"), "y", Part::Alpha);
+    }
+
+    #[test]
+    fn peft_and_diffusers_names_may_leave_it_out() {
+        let unet = Owner::Network(Network::Unet);
+        let text = Owner::Network(Network::TextEncoder);
+        check("base_model.model.unet.a.b.lora_A.weight", unet.clone(), "a.b", Part::Down);
+        check("unet.a.b.lora_B.weight", unet.clone(), "a.b", Part::Up);
+        check("unet.a.b.lora.up.weight", unet, "a.b", Part::Up);
+        check("text_encoder.a.lora_linear_layer.down.weight", text, "a", Part::Down);
+        check("base_model.model.a.b.lora_A.weight", Owner::Unsaid, "a.b", Part::Down);
+        check("a.b.lora_A.default.weight", Owner::Unsaid, "a.b", Part::Down);
+        check(
+            "text_encoder_2.a.lora_A.weight",
+            Owner::Other("second text encoder"),
+            "a",
+            Part::Down,
+        );
+    }
+
+    #[test]
+    fn other_methods_are_refused_by_name() {
+        for (key, name) in [
+            ("lora_unet_x.hada_w1_a", "LoHa"),
+            ("lora_unet_x.lokr_w1", "LoKr"),
+            ("lora_unet_x.dora_scale", "DoRA"),
+            ("base_model.model.x.lora_magnitude_vector", "DoRA"),
+            ("lora_unet_x.lora_mid.weight", "Tucker"),
+            ("lora_unet_x.diff_b", "full difference"),
+        ] {
+            let reason = parse(key).unwrap_err();
+            assert!(reason.contains(name), "{key}: {reason}");
+        }
+        assert!(parse("model.diffusion_model.out.2.weight").is_err());
+    }
+}
