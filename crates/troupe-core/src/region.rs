@@ -54,6 +54,9 @@ pub struct Regions {
     base_ratio: f64,
 }
 
+/// What a token's part must exceed to be a subject's: a half, and not what rounding makes of one.
+const HALF: f64 = 0.5 + 1e-9;
+
 /// One subject's box, and how far in front it stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placed {
@@ -161,7 +164,7 @@ impl Regions {
             .map(|weight| weight.max(0.0) as f32)
             .collect();
         let owner =
-            (0..grid.tokens()).map(|token| visible.iter().position(|w| 0.5 < w[token])).collect();
+            (0..grid.tokens()).map(|token| visible.iter().position(|w| HALF < w[token])).collect();
         let regions = visible
             .into_iter()
             .map(|w| w.into_iter().map(|part| (ratio * part) as f32).collect())
@@ -192,8 +195,8 @@ pub fn visible(placed: &[Placed], grid: TokenGrid) -> Vec<Vec<f64>> {
             });
             if let Some(&subject) = front {
                 let cell = cell(y, grid.height) * grid.width + cell(x, grid.width);
-                let height = (row[1] - row[0]) * grid.height as f64;
-                let width = (column[1] - column[0]) * grid.width as f64;
+                let height = (row[1] - row[0]) * whole(grid.height);
+                let width = (column[1] - column[0]) * whole(grid.width);
                 parts[subject][cell] += height * width;
             }
         }
@@ -209,17 +212,23 @@ pub fn visible(placed: &[Placed], grid: TokenGrid) -> Vec<Vec<f64>> {
 
 /// All positions in `[0, 1]` at which a cell or one of the `edges` begins or ends, in order.
 fn cuts(edges: impl Iterator<Item = f64>, cells: usize) -> Vec<f64> {
-    let mut cuts: Vec<f64> = (0..=cells).map(|cell| cell as f64 / cells as f64).collect();
+    let mut cuts: Vec<f64> = (0..=cells).map(|cell| whole(cell) / whole(cells)).collect();
     cuts.extend(edges);
     cuts.sort_by(f64::total_cmp);
     cuts.dedup();
     cuts
 }
 
+/// A count of cells as a number.
+#[expect(clippy::cast_precision_loss, reason = "far below 2⁵³")]
+fn whole(cells: usize) -> f64 {
+    cells as f64
+}
+
 /// The cell in which a position in `(0, 1)` lies.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in 0..cells")]
 fn cell(position: f64, cells: usize) -> usize {
-    ((position * cells as f64) as usize).min(cells - 1)
+    ((position * whole(cells)) as usize).min(cells - 1)
 }
 
 #[cfg(test)]
@@ -282,7 +291,7 @@ mod tests {
         #[test]
         fn mean_of_a_lone_box_is_its_area_at_every_resolution(bounds in boxes(), grid in grids()) {
             let parts = visible(&[Placed { bounds, depth: 0 }], grid);
-            let mean = parts[0].iter().sum::<f64>() / grid.tokens() as f64;
+            let mean = parts[0].iter().sum::<f64>() / whole(grid.tokens());
             prop_assert!((mean / bounds.area() - 1.0).abs() < 1e-6, "{mean} is not {}", bounds.area());
         }
 

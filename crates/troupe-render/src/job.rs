@@ -1,0 +1,125 @@
+//! What a picture is a function of, and what comes out.
+
+use troupe_core::layout::Canvas;
+use troupe_core::region::BoundingBox;
+use troupe_core::seed::Seed;
+use troupe_sampler::{Sampler, Schedule};
+
+use crate::RenderError;
+
+/// Everything that a picture is a function of, beside the model.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its size.
+    pub canvas: Canvas,
+    /// What is on it.
+    pub scene: Scene,
+    /// What isn't.
+    pub negative: String,
+    /// How it is painted.
+    pub settings: Settings,
+    /// What it begins with.
+    pub noise: Noise,
+}
+
+/// What a picture shows.
+#[derive(Clone, Debug)]
+pub enum Scene {
+    /// One prompt for the whole picture.
+    Plain(String),
+    /// A place, and people in it.
+    Group {
+        /// The place, without anybody.
+        base: String,
+        /// The people.
+        people: Vec<Person>,
+    },
+}
+
+/// One person of a group.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// What is said of this person alone.
+    pub prompt: String,
+    /// Where the person stands.
+    pub bounds: BoundingBox,
+    /// How far in front.
+    pub depth: u32,
+}
+
+/// How a picture is painted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The way down the noise levels.
+    pub sampler: Sampler,
+    /// The noise levels.
+    pub schedule: Schedule,
+    /// How many.
+    pub steps: usize,
+    /// Classifier-free guidance (arXiv:2207.12598) as diffusers counts it: 1 is none.
+    pub guidance: f64,
+    /// The base prompt's weight inside a box, in `[0, 1]`.
+    pub base_ratio: f64,
+    /// The share of the steps in which people don't see one another, in `[0, 1]`.
+    pub isolate: f64,
+}
+
+/// Where the noise comes from.
+#[derive(Clone, Debug)]
+pub enum Noise {
+    /// The streams `noise` and, for ancestral samplers, `noise/step/N` of a seed.
+    Seeded(Seed),
+    /// Given numbers of unit variance.
+    Given {
+        /// Shape `(1, channels, height / 8, width / 8)`.
+        noise: Tensor4,
+        /// For ancestral samplers: shape `(steps, channels, height / 8, width / 8)`.
+        steps: Option<Tensor4>,
+    },
+}
+
+/// Plain numbers of four dimensions, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor4 {
+    /// Its four sizes.
+    pub shape: [usize; 4],
+    // As many as the product of `shape`.
+    /// The numbers.
+    pub values: Vec<f32>,
+}
+
+/// A finished picture.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Red, green and blue, row by row from the top.
+    pub rgb: Vec<u8>,
+    /// Its size.
+    pub canvas: Canvas,
+    /// What a person should know, such as words that didn't fit.
+    pub notes: Vec<String>,
+}
+
+/// One cell of the deepest attention map, in pixels: what is smaller is lost there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+}
+
+/// Is told how far a picture is, and may stop it.
+pub trait Watcher {
+    /// Before step `step` of `steps`, with the latents that enter it, `(1, channels, height / 8, width / 8)` in the
+    /// UNet's space; after the last one once more, with `step == steps` and the final latents.
+    ///
+    /// # Errors
+    ///
+    /// To stop the painting.
+    fn step(
+        &mut self,
+        step: usize,
+        steps: usize,
+        latents: &dyn Fn() -> Result<Tensor4, RenderError>,
+    ) -> Result<(), RenderError>;
+}
