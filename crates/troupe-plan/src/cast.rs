@@ -2,7 +2,7 @@
 //!
 //! Axes are cast one after another, each after those that its conditions name. On each axis the people of a picture fall
 //! into cells, one for each condition that is the first to hold for somebody and one where none holds. A cell's free
-//! seats are divided as [`quota`](crate::quota) says; the quotas are rounded over the picture or over the batch, and
+//! seats are divided as the module `quota` says; the quotas are rounded over the picture or over the batch, and
 //! what they come to is dealt in a shuffled order. A cell of scope `batch` is rounded over all pictures that have it.
 
 use troupe_core::axis::Scope;

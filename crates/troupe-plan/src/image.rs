@@ -89,4 +89,16 @@ mod tests {
         let sums = check_unbiased(&[5, 95], 5);
         assert!((420..580).contains(&sums[0]), "{sums:?}");
     }
+
+    #[test]
+    fn any_two_values_can_share_a_picture() {
+        // Four values of half a person each: in a fixed order only the first and third would meet, or the others.
+        let list = Shares::new(&[1; 4]).unwrap();
+        let quota = list.quotas(2, &[0; 4], false).quota;
+        let mut pairs: Vec<Vec<u32>> =
+            (0..200).map(|seed| round(&quota, list.grid, &mut Seed(seed).stream("t"))).collect();
+        pairs.sort();
+        pairs.dedup();
+        assert_eq!(pairs.len(), 6, "{pairs:?}");
+    }
 }
