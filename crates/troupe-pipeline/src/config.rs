@@ -1,0 +1,213 @@
+//! `pipeline.toml`: one table a stage, in the order in which they run.
+//!
+//! What holds is, from weakest to strongest: the defaults, the file, the variables `TROUPE_*`, the
+//! flags. Every key is described once, in a table that says what it takes; whatever sets a key is
+//! held against it, so an error names the place, what was wanted and what is there. Defaults are
+//! those of [`TEMPLATE`], which `init` writes.
+
+mod defaults;
+mod error;
+mod keys;
+mod layers;
+mod nearest;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use serde::{Deserialize, Serialize};
+use troupe_core::axis::Axis;
+use troupe_core::brief::Formation;
+use troupe_core::layout::Canvas;
+
+pub use self::error::{ConfigError, ConfigProblem, Origin};
+
+/// The commented file that `init` writes; it says what holds without a file, too.
+pub const TEMPLATE: &str = include_str!("init.toml");
+
+/// The most bytes that a configuration may have.
+pub const LONGEST: usize = 1 << 20;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who is in the picture.
+    pub plan: PlanConfig,
+    /// Where they stand.
+    pub layout: LayoutConfig,
+    /// How they are painted.
+    pub paint: PaintConfig,
+    /// What is of the whole run.
+    pub run: RunConfig,
+}
+
+/// Who is in the picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanConfig {
+    /// How many people, where the prompt doesn't say.
+    pub subjects: SubjectsConfig,
+    /// The language model: a name in the manifest, or a path to a GGUF file.
+    pub model: String,
+    /// What people differ in, and by which shares.
+    pub axes: Vec<Axis>,
+}
+
+/// How many people there may be; both ends are included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubjectsConfig {
+    /// At least so many, 1 to 12.
+    pub min: u32,
+    /// At most so many, `min` to 12.
+    pub max: u32,
+}
+
+/// Where people stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LayoutConfig {
+    /// How they stand.
+    pub formation: Formation,
+    /// The size of the picture.
+    pub canvas: CanvasChoice,
+}
+
+/// The size of a picture, or that the model's own sizes are chosen from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenCanvas", into = "WrittenCanvas")]
+pub enum CanvasChoice {
+    /// The one of the model's canvases on which the people are seen best.
+    #[default]
+    Auto,
+    /// This one.
+    Fixed(Canvas),
+}
+
+/// A [`CanvasChoice`] as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenCanvas {
+    Word(CanvasWord),
+    Size(Canvas),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CanvasWord {
+    Auto,
+}
+
+/// How people are painted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PaintConfig {
+    /// The diffusion model: a name in the manifest, or a path to a diffusers folder.
+    pub model: String,
+    /// What shouldn't be seen.
+    pub negative: String,
+    /// How many threads compute, at most 1024; 0 is one for each core.
+    pub threads: usize,
+    /// The sampler, with its schedule where the name includes one; a spelling of
+    /// [`troupe_sampler::Method`].
+    pub sampler: String,
+    /// How many passes through the network, 1 to 1000.
+    pub steps: u32,
+    /// Strength of classifier-free guidance, 1 (none) to 50.
+    pub guidance: f64,
+    /// How much the subjects' prompts say in their boxes.
+    pub regions: RegionsConfig,
+    /// LoRAs, in the order in which they are added to the weights.
+    pub loras: Vec<LoraConfig>,
+}
+
+/// How much the subjects' prompts say in their boxes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegionsConfig {
+    /// What the base prompt still says inside a box, 0 to 1.
+    pub base_ratio: f64,
+    /// The part of the steps, from the first, in which subjects don't see one another, 0 to 1.
+    pub isolate: f64,
+}
+
+/// One LoRA.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// The safetensors file.
+    pub path: String,
+    /// What its change of the weights is multiplied by, -10 to 10.
+    #[serde(default = "defaults::lora_scale")]
+    pub scale: f64,
+}
+
+/// What is of the whole run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// What every draw and all noise is derived from, at most 2⁶³ − 1: TOML has no larger numbers.
+    pub seed: u64,
+    /// What a PNG says of itself.
+    pub metadata: Metadata,
+}
+
+/// What a PNG says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metadata {
+    /// Everything that it takes to paint it again, and where it comes from.
+    #[default]
+    Full,
+    /// That a model made it, and nothing else.
+    Provenance,
+    /// Nothing.
+    None,
+}
+
+impl From<WrittenCanvas> for CanvasChoice {
+    fn from(written: WrittenCanvas) -> Self {
+        match written {
+            WrittenCanvas::Word(CanvasWord::Auto) => Self::Auto,
+            WrittenCanvas::Size(canvas) => Self::Fixed(canvas),
+        }
+    }
+}
+
+impl From<CanvasChoice> for WrittenCanvas {
+    fn from(choice: CanvasChoice) -> Self {
+        match choice {
+            CanvasChoice::Auto => Self::Word(CanvasWord::Auto),
+            CanvasChoice::Fixed(canvas) => Self::Size(canvas),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration: the defaults, then `text` (its file's name, and what is in it), then
+    /// the variables `TROUPE_*`, then `overrides` (a key as in "paint.steps", and its value).
+    ///
+    /// `TROUPE_PAINT_STEPS=4` sets `paint.steps`. Where a key takes words, a variable or an
+    /// override is taken as it stands; else as TOML. Variables that name no table of the
+    /// configuration, nor nearly so, belong to others and are passed over.
+    ///
+    /// # Errors
+    ///
+    /// If the file is longer than [`LONGEST`] or no TOML, or anything sets a key that isn't there,
+    /// or one to what it doesn't take. The error says which and where.
+    pub fn load(
+        text: Option<(&str, &str)>,
+        environment: &[(String, String)],
+        overrides: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        layers::load(text, environment, overrides)
+    }
+
+    /// The configuration as TOML, with every key; read again it is the same.
+    ///
+    /// A seed beyond 2⁶³ − 1, which [`Config::load`] refuses, can't be written: the text is then a
+    /// comment that says so.
+    pub fn resolved_toml(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+}
