@@ -42,7 +42,7 @@ pub(super) const ROOT: Takes =
     Takes::Table(&[key("plan", PLAN), key("layout", LAYOUT), key("paint", PAINT), key("run", RUN)]);
 
 /// The most people that a configuration may ask for.
-const MOST_SUBJECTS: u64 = 12; // `troupe_core::brief::MAXIMUM_SUBJECTS`; a test compares them.
+pub(super) const MOST_SUBJECTS: u64 = 12; // `troupe_core::brief::MAXIMUM_SUBJECTS`; a test compares them.
 
 const PLAN: Takes = Takes::Table(&[
     key(

@@ -106,7 +106,8 @@ fn variable<'a>(name: &str, value: &'a str) -> Result<Option<Setting<'a>>, Confi
     }
     let names: Vec<String> =
         all.iter().map(|(path, _)| format!("TROUPE_{}", spelled(path))).collect();
-    Err(ConfigError { origin, problem: walk::unknown(name, names.iter().map(String::as_str)) })
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Err(ConfigError { origin, problem: walk::unknown(name, &names) })
 }
 
 fn flag<'a>(key: &str, value: &'a str) -> Result<Setting<'a>, ConfigError> {
@@ -116,7 +117,8 @@ fn flag<'a>(key: &str, value: &'a str) -> Result<Setting<'a>, ConfigError> {
         return Ok(Setting { origin, path: path.clone(), takes: *takes, value });
     }
     let names: Vec<String> = all.iter().map(|(path, _)| path.join(".")).collect();
-    Err(ConfigError { origin, problem: walk::unknown(key, names.iter().map(String::as_str)) })
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Err(ConfigError { origin, problem: walk::unknown(key, &names) })
 }
 
 /// Every key that isn't in a list, tables before what is in them, and what it takes.

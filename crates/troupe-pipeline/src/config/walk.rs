@@ -37,7 +37,8 @@ pub(super) fn table(
 ) -> Result<(), Problem> {
     for (name, found) in table {
         let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
-            let problem = unknown(name.get_ref(), keys.iter().map(|key| key.name));
+            let problem =
+                unknown(name.get_ref(), &keys.iter().map(|key| key.name).collect::<Vec<_>>());
             return Err(Problem { span: name.span(), problem });
         };
         path.push(key.name.to_owned());
@@ -122,8 +123,7 @@ pub(super) fn value(
 }
 
 /// A key that isn't there, and the nearest that is.
-pub(super) fn unknown(key: &str, known: impl IntoIterator<Item = &str>) -> ConfigProblem {
-    let known: Vec<&str> = known.into_iter().collect();
+pub(super) fn unknown(key: &str, known: &[&str]) -> ConfigProblem {
     let key = shortened(key);
     let nearest = nearest(&key, known.iter().copied()).to_owned();
     ConfigProblem::UnknownKey { key, nearest, known: known.join(", ") }
