@@ -9,5 +9,5 @@ mod painter;
 
 pub use error::RenderError;
 pub use job::{Cell, Job, Noise, Person, Picture, Scene, Settings, Tensor4, Watcher};
-pub use painter::{Painter, PainterFiles};
+pub use painter::{Painter, PainterFiles, cell};
 pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled};

@@ -104,16 +104,6 @@ impl Painter {
         Ok((painter, attached.applied))
     }
 
-    /// One cell of the deepest attention map.
-    pub fn cell(&self) -> Cell {
-        let halvings = self.unet.config().levels.len().saturating_sub(1);
-        let latents = u32::try_from(halvings)
-            .map_or(u32::MAX, |it| 1_u32.checked_shl(it).unwrap_or(u32::MAX));
-        let pixels = u32::try_from(self.vae.config().pixels_per_latent()).unwrap_or(u32::MAX);
-        let side = latents.saturating_mul(pixels);
-        Cell { width: side, height: side }
-    }
-
     /// Paints a picture.
     ///
     /// # Errors
@@ -198,6 +188,22 @@ impl Painter {
         let context = self.unet.prepare(&rows, regions.as_ref(), grid)?;
         Ok((context, encoder.notes))
     }
+}
+
+/// One cell of the deepest attention map of a model, from its `unet/config.json` and `vae/config.json`.
+///
+/// # Errors
+///
+/// If a configuration isn't one that we know.
+pub fn cell(unet_config: &str, vae_config: TextFile<'_>) -> Result<Cell, RenderError> {
+    let halvings = UNetConfig::from_json(unet_config)?.levels.len().saturating_sub(1);
+    let pixels = VaeConfig::from_json(vae_config)?.pixels_per_latent();
+    let side = u32::try_from(pixels)
+        .ok()
+        .zip(u32::try_from(halvings).ok())
+        .and_then(|(pixels, halvings)| pixels.checked_mul(1_u32.checked_shl(halvings)?))
+        .unwrap_or(u32::MAX);
+    Ok(Cell { width: side, height: side })
 }
 
 impl Encoded<'_> {

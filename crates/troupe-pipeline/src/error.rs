@@ -1,0 +1,165 @@
+//! What can go wrong in a pipeline, and which exit code says so.
+
+use std::path::PathBuf;
+
+use troupe_core::document::DocumentError;
+use troupe_core::layout::NotACanvas;
+use troupe_layout::LayoutError;
+use troupe_llm::{Death, GgufError, LlmError};
+use troupe_models::lora::LoraError;
+use troupe_models::weights::Blame;
+use troupe_plan::axes::AxesError;
+use troupe_plan::prompt::PromptError;
+use troupe_plan::seats::PlanError;
+use troupe_render::RenderError;
+
+use crate::config::ConfigError;
+use crate::files::FileError;
+use crate::manifest::ManifestError;
+use crate::metadata::MetadataError;
+
+/// Why a stage could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The configuration is invalid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The axes contradict themselves.
+    #[error(transparent)]
+    Axes(#[from] AxesError),
+    /// A file can't be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The manifest of the models is invalid, or a model isn't there.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A document is invalid.
+    #[error("`{path}`: {source}", path = path.display())]
+    Document {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        source: DocumentError,
+    },
+    /// A prompt is refused.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// There is no cast.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The language model's replies are no brief.
+    #[error("the language model gave no valid brief after {tries} tries: {why}{kept}")]
+    Rejected {
+        /// How often it tried.
+        tries: usize,
+        /// What is wrong with its last reply.
+        why: String,
+        /// Where the raw reply lies, as the end of a sentence; empty where it doesn't.
+        kept: String,
+        /// The raw replies.
+        replies: Vec<String>,
+    },
+    /// The template of the brief is broken.
+    #[error("the template of the brief fails: {0}")]
+    Template(String),
+    /// The language model failed.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
+    /// A GGUF file is broken.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// There is no room for the people.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A size that no picture has.
+    #[error(transparent)]
+    Canvas(#[from] NotACanvas),
+    /// Painting failed.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// A LoRA can't be read.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// A LoRA isn't there.
+    #[error("there is no LoRA `{name}`; looked for {looked}")]
+    NoLora {
+        /// As it was asked for.
+        name: String,
+        /// Where it was looked for.
+        looked: String,
+    },
+    /// A PNG file can't be written or read.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A picture that doesn't carry its layout.
+    #[error("`{path}` carries no layout of ours, so it can't be told what is on it", path = .0.display())]
+    NoLayout(PathBuf),
+    /// A tensor file isn't what it should be.
+    #[error("`{path}`: {problem}", path = path.display())]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A folder that belongs to another run.
+    #[error("`{path}` holds the run {found}, and this is {wanted}; name another folder with --out", path = path.display())]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// The hash that it has.
+        found: String,
+        /// The hash that was wanted.
+        wanted: String,
+    },
+    /// Something that the command line can't mean.
+    #[error("{0}")]
+    Usage(String),
+    /// The user stopped it.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl PipelineError {
+    /// The exit code that says what kind of failure this is; see DESIGN.md, "Command line".
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Axes(_)
+            | Self::Document { .. }
+            | Self::Prompt(_)
+            | Self::Plan(_)
+            | Self::Rejected { .. }
+            | Self::Layout(_)
+            | Self::Canvas(_)
+            | Self::Metadata(_)
+            | Self::NoLayout(_)
+            | Self::Tensors { .. }
+            | Self::OtherRun { .. }
+            | Self::Usage(_) => 2,
+            Self::File(error) => error.exit_code(),
+            Self::Manifest(error) => error.exit_code(),
+            Self::NoLora { .. } | Self::Gguf(_) => 3,
+            Self::Lora(error) => blame(error.blame()),
+            Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
+            Self::Render(error) => error.blame().map_or(2, blame),
+            Self::Llm(error) => match error {
+                LlmError::Model { .. } => 3,
+                LlmError::Died { death: Death::Signal(9), .. } => 4,
+                LlmError::Request { .. } => 2,
+                LlmError::Start { .. }
+                | LlmError::Died { .. }
+                | LlmError::TimedOut { .. }
+                | LlmError::Protocol { .. } => 3,
+            },
+            Self::Template(_) => 70,
+        }
+    }
+}
+
+fn blame(blame: Blame) -> u8 {
+    match blame {
+        Blame::Asset => 3,
+        Blame::Policy => 6,
+    }
+}

@@ -1,0 +1,193 @@
+//! All effects on the file system: a file is whole or absent, and an error names it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use troupe_models::weights::Bytes;
+
+/// Why a file can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It isn't there.
+    #[error("`{path}` doesn't exist", path = .0.display())]
+    Missing(PathBuf),
+    /// It is a folder or something else that isn't a file.
+    #[error("`{path}` is no file", path = .0.display())]
+    NotAFile(PathBuf),
+    /// It is larger than any file of its kind.
+    #[error("`{path}` is larger than {most} bytes, the most that is read of such a file", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes.
+        most: u64,
+    },
+    /// It isn't text.
+    #[error("`{path}` is no UTF-8 text", path = .0.display())]
+    NotUtf8(PathBuf),
+    /// The disk is full.
+    #[error("there is no space left for `{path}`", path = .0.display())]
+    NoSpace(PathBuf),
+    /// Its folder can't be written to.
+    #[error("`{path}` can't be written: {source}", path = path.display())]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It can't be read.
+    #[error("`{path}` can't be read: {source}", path = path.display())]
+    NotReadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// See [`crate::PipelineError::exit_code`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoSpace(_) => 4,
+            Self::Missing(_)
+            | Self::NotAFile(_)
+            | Self::TooLarge { .. }
+            | Self::NotUtf8(_)
+            | Self::NotWritable { .. }
+            | Self::NotReadable { .. } => 2,
+        }
+    }
+}
+
+/// Writes a file by way of a temporary one in the same folder, which is made where it is missing.
+///
+/// # Errors
+///
+/// If it can't be written; then what was there before is there still, and nothing else.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            FileError::NoSpace(path.to_owned())
+        }
+        _ => FileError::NotWritable { path: path.to_owned(), source },
+    };
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(FileError::NotAFile(path.to_owned()));
+    }
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    // Dropped before it is kept, it is removed.
+    let mut file = tempfile::Builder::new()
+        .prefix(".troupe-")
+        .suffix(".tmp")
+        .permissions(permissions())
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    // A folder that can't be synced is no reason to call a written file missing.
+    let _synced = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// Those of any new file, from which the system takes what the user's mask forbids.
+fn permissions() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(0o666)
+}
+
+/// Reads a text of at most `most` bytes.
+///
+/// # Errors
+///
+/// If it can't be read, is larger, or isn't UTF-8.
+pub fn read_text(path: &Path, most: u64) -> Result<String, FileError> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| FileError::NotReadable { path: path.to_owned(), source })?;
+    if most < bytes.len() as u64 {
+        return Err(FileError::TooLarge { path: path.to_owned(), most });
+    }
+    String::from_utf8(bytes).map_err(|_| FileError::NotUtf8(path.to_owned()))
+}
+
+/// Maps a file into memory, for reading.
+///
+/// # Errors
+///
+/// If it can't be read.
+pub fn map(path: &Path) -> Result<Bytes, FileError> {
+    let file = open(path)?;
+    let failed = |source| FileError::NotReadable { path: path.to_owned(), source };
+    if file.metadata().map_err(failed)?.len() == 0 {
+        return Ok(Arc::new(Vec::new())); // The system maps no empty file.
+    }
+    #[expect(unsafe_code, reason = "a memory map is what keeps weights out of the heap")]
+    // SAFETY: the map is only read. A file that another process shortens meanwhile ends this one with a signal, and one
+    // that is overwritten gives other numbers; neither breaks what the types of plain bytes promise.
+    let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
+    Ok(Arc::new(mapped))
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            FileError::Missing(path.to_owned())
+        }
+        _ => FileError::NotReadable { path: path.to_owned(), source },
+    };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(FileError::NotAFile(path.to_owned()));
+    }
+    File::open(path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_file_is_whole_and_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.json");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(read_text(&path, 3).unwrap(), "two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!((*map(&path).unwrap()).as_ref(), b"two");
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), b"").unwrap();
+        let inside = folder.path().join("file/x.json");
+        assert!(matches!(write_atomically(&inside, b"x"), Err(FileError::NotWritable { .. })));
+        assert!(matches!(write_atomically(folder.path(), b"x"), Err(FileError::NotAFile(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        assert!(matches!(read_text(&path, 9), Err(FileError::Missing(_))));
+        assert!(matches!(read_text(folder.path(), 9), Err(FileError::NotAFile(_))));
+        fs::write(&path, b"\xff\xfe").unwrap();
+        assert!(matches!(read_text(&path, 9), Err(FileError::NotUtf8(_))));
+        assert!(matches!(read_text(&path, 1), Err(FileError::TooLarge { most: 1, .. })));
+        fs::write(&path, b"").unwrap();
+        assert!((*map(&path).unwrap()).as_ref().is_empty());
+    }
+}

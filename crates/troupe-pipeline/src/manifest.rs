@@ -1,0 +1,260 @@
+//! `models/manifest.toml`: the models that are known by name, and where their files lie.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use troupe_core::layout::Canvas;
+use troupe_models::hash::sha256;
+
+use crate::files::{self, FileError};
+
+/// The largest manifest that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// The known models.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// The folder that the entries' paths start from.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// Language models.
+    pub planner: Vec<Entry>,
+    /// Diffusion models.
+    pub painter: Vec<Entry>,
+}
+
+/// One model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// What the configuration calls it.
+    pub name: String,
+    /// A GGUF file or a diffusers folder, from the manifest's folder.
+    pub path: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Under which licence.
+    pub licence: String,
+    /// SHA-256 of each file, by its path inside a folder, or `""` where the model is one file.
+    #[serde(default)]
+    pub sha256: BTreeMap<String, String>,
+    /// How a language model is asked.
+    #[serde(default)]
+    pub prompt: PromptStyle,
+    /// The sizes on which a painter is at home.
+    #[serde(default)]
+    pub canvases: Vec<Canvas>,
+    /// Nouns that a painter has seen; empty where that isn't known.
+    #[serde(default)]
+    pub knows: Vec<String>,
+}
+
+/// How a language model is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptStyle {
+    /// With instructions and examples, through its chat template.
+    #[default]
+    Chat,
+    /// With the bare prompt, because it was trained on nothing else.
+    Bare,
+}
+
+/// A model, found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What to call it.
+    pub name: String,
+    /// Its file or folder.
+    pub path: PathBuf,
+    /// What the manifest says of it, if it is there.
+    pub entry: Option<Entry>,
+}
+
+/// Whether a file is the one that the manifest means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// `planner/starter` or `painter/starter`.
+    pub model: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it; `None` if nothing is.
+    pub problem: Option<String>,
+}
+
+/// Why a model can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The manifest can't be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The manifest is invalid.
+    #[error("`{path}`: {source}", path = path.display())]
+    Invalid {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        source: toml::de::Error,
+    },
+    /// Neither a name nor a path.
+    #[error(
+        "there is no {kind} `{name}`: it is no path that exists, and the manifest knows {known}; put the file there, or name one of these"
+    )]
+    Unknown {
+        /// Planner or painter.
+        kind: &'static str,
+        /// As it was asked for.
+        name: String,
+        /// The names that are known.
+        known: String,
+    },
+    /// Known, but not there.
+    #[error("the {kind} `{name}` is missing: wanted `{path}`, which comes from {home}", path = path.display())]
+    Missing {
+        /// Planner or painter.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Where it should be.
+        path: PathBuf,
+        /// Where it comes from.
+        home: String,
+    },
+    /// A scheme that isn't supported.
+    #[error("`{0}` would be fetched from the internet, and this version reads local files only; name a path")]
+    Remote(String),
+    /// Another file than the manifest means.
+    #[error("`{path}` has the SHA-256 {found}, and the manifest wants {wanted}; get the file again", path = path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The manifest's.
+        wanted: String,
+    },
+}
+
+impl ManifestError {
+    /// See [`crate::PipelineError::exit_code`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::File(_) | Self::Unknown { .. } | Self::Missing { .. } | Self::Hash { .. } => 3,
+            Self::Invalid { .. } => 2,
+            Self::Remote(_) => 6,
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads `manifest.toml` in a folder of models; without one, no model is known by name.
+    ///
+    /// # Errors
+    ///
+    /// If it is there and can't be read.
+    pub fn open(folder: &Path) -> Result<Self, ManifestError> {
+        let path = folder.join("manifest.toml");
+        if !path.exists() {
+            return Ok(Self { folder: folder.to_owned(), ..Self::default() });
+        }
+        let text = files::read_text(&path, LARGEST)?;
+        let mut manifest: Self =
+            toml::from_str(&text).map_err(|source| ManifestError::Invalid { path, source })?;
+        folder.clone_into(&mut manifest.folder);
+        Ok(manifest)
+    }
+
+    /// A language model by its name or path.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn planner(&self, name: &str) -> Result<Found, ManifestError> {
+        self.find("planner", &self.planner, name)
+    }
+
+    /// A diffusion model by its name or path.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn painter(&self, name: &str) -> Result<Found, ManifestError> {
+        self.find("painter", &self.painter, name)
+    }
+
+    fn find(
+        &self,
+        kind: &'static str,
+        entries: &[Entry],
+        name: &str,
+    ) -> Result<Found, ManifestError> {
+        if name.starts_with("hf:") || name.contains("://") {
+            return Err(ManifestError::Remote(name.to_owned()));
+        }
+        if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
+            let path = self.folder.join(&entry.path);
+            if !path.exists() {
+                let home = entry.source.clone();
+                return Err(ManifestError::Missing { kind, name: name.to_owned(), path, home });
+            }
+            return Ok(Found { name: name.to_owned(), path, entry: Some(entry.clone()) });
+        }
+        let path = PathBuf::from(name);
+        if !name.is_empty() && path.exists() {
+            let stem = path.file_stem().map(|it| it.to_string_lossy().into_owned());
+            return Ok(Found { name: stem.unwrap_or_default(), path, entry: None });
+        }
+        let known: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(ManifestError::Unknown { kind, name: name.to_owned(), known })
+    }
+
+    /// Compares every file of every known model with its hash.
+    pub fn verify(&self) -> Vec<Verified> {
+        let kinds = [("planner", &self.planner), ("painter", &self.painter)];
+        let mut verified = Vec::new();
+        for (kind, entries) in kinds {
+            for entry in entries {
+                let path = self.folder.join(&entry.path);
+                for file in entry.sha256.keys() {
+                    let problem = check(&path, entry, file).err().map(|error| error.to_string());
+                    let model = format!("{kind}/{}", entry.name);
+                    verified.push(Verified { model, file: inside(&path, file), problem });
+                }
+            }
+        }
+        verified
+    }
+}
+
+impl Found {
+    /// Compares one of the model's files with its hash, where the manifest has one.
+    ///
+    /// # Errors
+    ///
+    /// If it is another file, or can't be read.
+    pub fn check(&self, file: &str) -> Result<(), ManifestError> {
+        match &self.entry {
+            Some(entry) if entry.sha256.contains_key(file) => check(&self.path, entry, file),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn inside(path: &Path, file: &str) -> PathBuf {
+    if file.is_empty() { path.to_owned() } else { path.join(file) }
+}
+
+fn check(path: &Path, entry: &Entry, file: &str) -> Result<(), ManifestError> {
+    let path = inside(path, file);
+    let bytes = files::map(&path)?;
+    let found = sha256((*bytes).as_ref());
+    match entry.sha256.get(file) {
+        Some(wanted) if *wanted != found => {
+            Err(ManifestError::Hash { path, found, wanted: wanted.clone() })
+        }
+        Some(_) | None => Ok(()),
+    }
+}

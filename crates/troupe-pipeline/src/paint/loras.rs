@@ -1,0 +1,88 @@
+//! LoRA files: found by path or by the name in a user's own prompt.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use troupe_models::hash::lora_hash;
+use troupe_render::Adapter;
+
+use crate::{PipelineError, Studio, files};
+
+/// The largest `adapter_config.json`, in bytes.
+const LARGEST_CONFIG: u64 = 1 << 20;
+
+/// A LoRA file, taken apart.
+#[derive(Clone)]
+pub struct LoraFile {
+    /// The file's name without its extension.
+    pub name: String,
+    /// As A1111 counts it.
+    pub hash: String,
+    /// Its modules.
+    pub adapter: Arc<Adapter>,
+}
+
+impl LoraFile {
+    /// Reads a LoRA, and the `adapter_config.json` beside a file of peft.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing, broken, or no LoRA.
+    pub fn open(path: &Path) -> Result<Self, PipelineError> {
+        if !path.is_file() {
+            return Err(PipelineError::NoLora {
+                name: path.display().to_string(),
+                looked: "a file of this name".to_owned(),
+            });
+        }
+        let bytes = files::map(path)?;
+        let beside = path.with_file_name("adapter_config.json");
+        let of_peft = path.file_stem().is_some_and(|stem| stem == "adapter_model");
+        let config = if of_peft && beside.is_file() {
+            Some(files::read_text(&beside, LARGEST_CONFIG)?)
+        } else {
+            None
+        };
+        let hash = lora_hash((*bytes).as_ref()).unwrap_or_default();
+        let adapter = Adapter::read(&path.display().to_string(), bytes, config.as_deref())?;
+        let name = path.file_stem().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Self { name, hash, adapter: Arc::new(adapter) })
+    }
+}
+
+/// The LoRA that a prompt names: one of the configured ones, or `NAME.safetensors` in `loras/` beside the
+/// configuration or in `loras/` of the models' folder.
+///
+/// # Errors
+///
+/// If there is none, or the name isn't a plain file name.
+pub fn find_lora(studio: &Studio, name: &str) -> Result<LoraFile, PipelineError> {
+    let plain = !name.starts_with('.') && !name.contains(['/', '\\', '\0', ':']);
+    let mut candidates: Vec<PathBuf> = studio
+        .config
+        .paint
+        .loras
+        .iter()
+        .map(|lora| PathBuf::from(&lora.path))
+        .filter(|path| path.file_stem().is_some_and(|stem| stem == name))
+        .collect();
+    if plain {
+        let file = format!("{name}.safetensors");
+        candidates.push(Path::new("loras").join(&file));
+        candidates.push(studio.manifest.folder.join("loras").join(&file));
+    }
+    match candidates.iter().find(|path| path.is_file()) {
+        Some(path) => LoraFile::open(path),
+        None if !plain => Err(PipelineError::Usage(format!(
+            "the prompt asks for the LoRA `{name}`, and a name has no path in it"
+        ))),
+        None => Err(PipelineError::NoLora {
+            name: name.to_owned(),
+            looked: candidates
+                .iter()
+                .map(|path| format!("`{}`", path.display()))
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}

@@ -1,0 +1,199 @@
+//! The flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// One prompt for a group, one picture in which everyone is who the plan says they are.
+#[derive(Debug, Parser)]
+#[command(name = "troupe", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// The configuration; by default `pipeline.toml` where it is there
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder with the models' `manifest.toml`
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) models: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented pipeline.toml to start from
+    Init {
+        /// Where to
+        #[arg(default_value = "pipeline.toml")]
+        path: PathBuf,
+    },
+    /// Read a prompt, cast it, and write its plan
+    Plan {
+        /// What to paint; `-` reads it from standard input
+        prompt: String,
+        /// How many people, whatever the prompt says
+        #[arg(long)]
+        subjects: Option<u32>,
+        /// The seed of the run
+        #[arg(long)]
+        seed: Option<u64>,
+        /// A brief to cast, instead of asking the language model
+        #[arg(long, value_name = "FILE")]
+        brief: Option<PathBuf>,
+        /// Where to
+        #[arg(long, short, default_value = "plan.json")]
+        output: PathBuf,
+    },
+    /// Give everybody in a plan a box
+    Layout {
+        /// The plan
+        plan: PathBuf,
+        /// Where to
+        #[arg(long, short, default_value = "layout.json")]
+        output: PathBuf,
+        /// Draw the boxes, as .svg or .png
+        #[arg(long, value_name = "FILE")]
+        preview: Option<PathBuf>,
+    },
+    /// Paint a layout, a picture of ours again, or a prompt as it is
+    Paint {
+        /// layout.json, or a picture that was painted by this program
+        #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
+        input: Option<PathBuf>,
+        /// Paint this as it is: no brief, no regions
+        #[arg(long)]
+        prompt: Option<String>,
+        /// Where to
+        #[arg(long, short, default_value = "image.png")]
+        output: PathBuf,
+        #[command(flatten)]
+        paint: PaintFlags,
+        /// The size of a picture without a layout, such as 384x192
+        #[arg(long, value_name = "WxH", requires = "prompt")]
+        size: Option<String>,
+        /// The seed of the noise; -1 chooses one and says which
+        #[arg(long, allow_negative_numbers = true)]
+        seed: Option<i64>,
+        /// Noise to begin with, as a safetensors file with `noise` and perhaps `step_noise`
+        #[arg(long, value_name = "FILE")]
+        noise: Option<PathBuf>,
+        /// Keep the latents that enter each step
+        #[arg(long, value_name = "DIR")]
+        save_latents: Option<PathBuf>,
+    },
+    /// All stages for one or more prompts
+    Run {
+        /// What to paint
+        #[arg(required_unless_present = "prompts")]
+        prompt: Vec<String>,
+        /// A file with a prompt on each line
+        #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+        prompts: Option<PathBuf>,
+        #[command(flatten)]
+        run: RunFlags,
+    },
+    /// All stages for many prompts; run again after an interruption, it does what is missing
+    Batch {
+        /// A file with a prompt on each line; lines that begin with # are left out
+        file: PathBuf,
+        /// How many pictures each prompt gets
+        #[arg(long, default_value_t = 1)]
+        pictures: u32,
+        #[command(flatten)]
+        run: RunFlags,
+    },
+    /// Print what a run, a plan, a layout or a picture says
+    Inspect {
+        /// A run folder, a JSON file of ours, or a picture of ours
+        path: PathBuf,
+    },
+    /// The models that are known by name
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// LoRA files
+    Lora {
+        #[command(subcommand)]
+        command: LoraCommand,
+    },
+    /// The configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// The language model's process; started by this program itself
+    #[command(hide = true)]
+    LlmServe,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List them, and whether they are there
+    Ls,
+    /// Compare their files with their hashes
+    Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LoraCommand {
+    /// Print what a LoRA file holds
+    Inspect {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the configuration as it results from defaults, file, environment and flags
+    Show,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct PaintFlags {
+    /// The painter: a name in the manifest or a diffusers folder
+    #[arg(long, value_name = "M")]
+    pub(crate) model: Option<String>,
+    /// A LoRA file and its scale; may be given several times, and replaces the configured ones
+    #[arg(long = "lora", value_name = "FILE[:SCALE]")]
+    pub(crate) loras: Vec<String>,
+    /// What the picture should not show
+    #[arg(long, value_name = "P")]
+    pub(crate) negative: Option<String>,
+    /// How many steps
+    #[arg(long)]
+    pub(crate) steps: Option<u32>,
+    /// ddim, euler, euler_a or dpm++2m, in anybody's spelling, with or without karras
+    #[arg(long)]
+    pub(crate) sampler: Option<String>,
+    /// Classifier-free guidance; 1 is none
+    #[arg(long)]
+    pub(crate) guidance: Option<f64>,
+    /// The base prompt's weight inside a box
+    #[arg(long)]
+    pub(crate) base_ratio: Option<f64>,
+    /// The share of the steps in which people don't see one another
+    #[arg(long)]
+    pub(crate) isolate: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunFlags {
+    /// The run folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// How many people, whatever the prompts say
+    #[arg(long)]
+    pub(crate) subjects: Option<u32>,
+    /// The seed of the run
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) paint: PaintFlags,
+}

@@ -1,0 +1,274 @@
+//! Each command: its stage, and what it prints.
+
+mod setup;
+mod show;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use troupe_pipeline::core::document;
+use troupe_pipeline::core::layout::Canvas;
+use troupe_pipeline::core::plan::{LoraTag, ScenePlan};
+use troupe_pipeline::core::seed::Seed;
+use troupe_pipeline::inspect::{self, Inspected};
+use troupe_pipeline::layout::Room;
+use troupe_pipeline::paint::{Easel, Exchange, ModelFolder, Place, Plain, Subject};
+use troupe_pipeline::plan::{Reader, cast_all, request};
+use troupe_pipeline::run::{self, RunRequest, read_document, write_document};
+use troupe_pipeline::{PipelineError, config, files};
+use troupe_plan::prompt::UserPrompt;
+
+use self::setup::{lines, overrides, override_paint, studio};
+use crate::arguments::{Arguments, Command, ConfigCommand, LoraCommand, ModelsCommand, PaintFlags};
+use crate::terminal::{Terminal, print, say};
+
+/// Does what the arguments say; returns the exit code.
+pub(crate) fn execute(arguments: &Arguments) -> Result<u8, PipelineError> {
+    match &arguments.command {
+        Command::Init { path } => init(path),
+        Command::Plan { prompt, subjects, seed, brief, output } => {
+            plan(arguments, prompt, *subjects, *seed, brief.as_deref(), output)
+        }
+        Command::Layout { plan, output, preview } => {
+            layout(arguments, plan, output, preview.as_deref())
+        }
+        Command::Paint { input, prompt, output, paint, size, seed, noise, save_latents } => {
+            let exchange = Exchange { noise: noise.clone(), save_latents: save_latents.clone() };
+            match (input, prompt) {
+                (_, Some(prompt)) => {
+                    paint_prompt(arguments, prompt, size.as_deref(), *seed, paint, &exchange, output)
+                }
+                (Some(input), None) => paint_file(arguments, input, *seed, paint, &exchange, output),
+                (None, None) => {
+                    Err(PipelineError::Usage("wanted a layout, a picture or --prompt".to_owned()))
+                }
+            }
+        }
+        Command::Run { prompt, prompts, run } => {
+            let prompts = match prompts {
+                Some(file) => lines(file)?,
+                None => prompt.clone(),
+            };
+            run_all(arguments, prompts, 1, run)
+        }
+        Command::Batch { file, pictures, run } => run_all(arguments, lines(file)?, *pictures, run),
+        Command::Inspect { path } => show::inspect(arguments, path),
+        Command::Models { command: ModelsCommand::Ls } => show::models(arguments),
+        Command::Models { command: ModelsCommand::Verify } => show::verify(arguments),
+        Command::Lora { command: LoraCommand::Inspect { file } } => show::lora(arguments, file),
+        Command::Config { command: ConfigCommand::Show } => show::config(arguments),
+        Command::LlmServe => Ok(0),
+    }
+}
+
+fn init(path: &Path) -> Result<u8, PipelineError> {
+    if path.exists() {
+        let text = format!("`{}` is there already, and stays as it is", path.display());
+        return Err(PipelineError::Usage(text));
+    }
+    files::write_atomically(path, config::TEMPLATE.as_bytes())?;
+    say(&format!("wrote {}", path.display()));
+    Ok(0)
+}
+
+fn plan(
+    arguments: &Arguments,
+    prompt: &str,
+    subjects: Option<u32>,
+    seed: Option<u64>,
+    brief: Option<&Path>,
+    output: &Path,
+) -> Result<u8, PipelineError> {
+    let studio = studio(arguments, &overrides(seed))?;
+    let mut terminal = Terminal::new(arguments.quiet);
+    let prompt = UserPrompt::parse(&setup::text(prompt)?)?;
+    let brief = match brief {
+        Some(path) => match inspect::open(path)? {
+            Inspected::Brief(document) => document.brief,
+            Inspected::Plan(_) | Inspected::Layout(_) | Inspected::Picture(_) => {
+                let text = format!("`{}` is no brief", path.display());
+                return Err(PipelineError::Usage(text));
+            }
+        },
+        None => {
+            let mut reader = Reader::start(&studio)?;
+            let read = reader.read(&prompt.text, (1, 1), &mut terminal);
+            match read {
+                Ok(read) => {
+                    reader.close();
+                    read.brief
+                }
+                Err(PipelineError::Rejected { tries, why, replies, .. }) => {
+                    let folder = output.parent().unwrap_or(Path::new(""));
+                    let kept = run::keep_rejected(folder, &prompt.text, &replies)?;
+                    let kept = format!("; the raw replies are in `{}`", kept.display());
+                    return Err(PipelineError::Rejected { tries, why, kept, replies });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let requests = [Some(request(1, &prompt, brief, subjects))];
+    let cast = cast_all(&studio, &requests)?;
+    if let Some((_, error)) = cast.refused.first() {
+        return Err(error.clone().into());
+    }
+    let plan = cast.plan(0).ok_or_else(|| PipelineError::Usage("nobody was cast".to_owned()))?;
+    write_document(output, &plan)?;
+    notes(&plan, arguments);
+    result(arguments, &plan, output)
+}
+
+fn layout(
+    arguments: &Arguments,
+    plan: &Path,
+    output: &Path,
+    preview: Option<&Path>,
+) -> Result<u8, PipelineError> {
+    let plan: ScenePlan = read_document(plan)?;
+    let studio = studio(arguments, &[])?;
+    let layout = Room::new(&studio, &ModelFolder::open(&studio)?)?.lay_out(&plan)?;
+    let drawn = preview.map(|path| setup::draw(path, &layout)).transpose()?;
+    write_document(output, &layout)?;
+    if let Some((path, bytes)) = preview.zip(drawn) {
+        files::write_atomically(path, &bytes)?;
+    }
+    result(arguments, &layout, output)
+}
+
+fn paint_file(
+    arguments: &Arguments,
+    input: &Path,
+    seed: Option<i64>,
+    flags: &PaintFlags,
+    exchange: &Exchange,
+    output: &Path,
+) -> Result<u8, PipelineError> {
+    let mut studio = studio(arguments, &override_paint(flags)?)?;
+    match inspect::open(input)? {
+        Inspected::Layout(layout) => {
+            let seed = setup::seed(seed).unwrap_or(layout.plan.seed);
+            let tags = &layout.plan.loras;
+            painted(arguments, &studio, Subject::Layout(&layout), seed, tags, exchange, output)
+        }
+        Inspected::Picture(record) => {
+            // The picture's own settings, except where a flag says otherwise.
+            studio.config.paint = setup::repaint(&record.paint, &studio.config.paint, flags);
+            let seed = setup::seed(seed).unwrap_or(record.seed);
+            match (&record.layout, &record.plain) {
+                (Some(layout), _) => {
+                    let tags = &layout.plan.loras;
+                    painted(arguments, &studio, Subject::Layout(layout), seed, tags, exchange, output)
+                }
+                (None, Some(plain)) => {
+                    painted(arguments, &studio, Subject::Plain(plain), seed, &[], exchange, output)
+                }
+                (None, None) => Err(PipelineError::NoLayout(input.to_owned())),
+            }
+        }
+        Inspected::Plan(_) | Inspected::Brief(_) => Err(PipelineError::Usage(format!(
+            "`{}` has no boxes yet; `troupe plan` and `troupe layout` come before painting",
+            input.display()
+        ))),
+    }
+}
+
+fn paint_prompt(
+    arguments: &Arguments,
+    prompt: &str,
+    size: Option<&str>,
+    seed: Option<i64>,
+    flags: &PaintFlags,
+    exchange: &Exchange,
+    output: &Path,
+) -> Result<u8, PipelineError> {
+    let prompt = UserPrompt::parse(&setup::text(prompt)?)?;
+    let studio = studio(arguments, &override_paint(flags)?)?;
+    let canvas = match size {
+        Some(size) => setup::canvas(size)?,
+        None => Room::new(&studio, &ModelFolder::open(&studio)?)?
+            .canvas()
+            .map_or_else(|| Canvas::new(512, 512), Ok)?,
+    };
+    let seed = setup::seed(seed).unwrap_or(Seed(studio.config.run.seed));
+    let plain = Plain { prompt: prompt.text, canvas };
+    painted(arguments, &studio, Subject::Plain(&plain), seed, &prompt.loras, exchange, output)
+}
+
+fn painted(
+    arguments: &Arguments,
+    studio: &troupe_pipeline::Studio,
+    subject: Subject<'_>,
+    seed: Seed,
+    tags: &[LoraTag],
+    exchange: &Exchange,
+    output: &Path,
+) -> Result<u8, PipelineError> {
+    let mut terminal = Terminal::new(arguments.quiet);
+    let easel = Easel::load(studio, &ModelFolder::open(studio)?, tags, &mut terminal)?;
+    let place = Place { picture: 1, of: 1 };
+    let png = easel.paint(studio, subject, seed, exchange, place, &mut terminal)?;
+    drop(terminal);
+    files::write_atomically(output, &png)?;
+    if arguments.json {
+        print(&format!("{}\n", json!({ "image": output, "seed": seed.0 })));
+    } else {
+        print(&format!("{}\n", output.display()));
+    }
+    Ok(0)
+}
+
+fn run_all(
+    arguments: &Arguments,
+    prompts: Vec<String>,
+    pictures: u32,
+    flags: &crate::arguments::RunFlags,
+) -> Result<u8, PipelineError> {
+    let mut settings = overrides(flags.seed);
+    settings.extend(override_paint(&flags.paint)?);
+    let studio = studio(arguments, &settings)?;
+    let wanted = RunRequest::new(prompts, pictures, flags.subjects, flags.out.clone())?;
+    let mut terminal = Terminal::new(arguments.quiet);
+    let report = run::run(&studio, &wanted, &mut terminal)?;
+    drop(terminal);
+    for failure in &report.failed {
+        say(&format!("error: picture {}: {}", failure.picture, failure.error));
+    }
+    if arguments.json {
+        print(&format!("{}\n", json!(report)));
+    } else {
+        print(&format!("{}\n", report.folder.display()));
+    }
+    // A run of which nothing came fails as its first picture did.
+    Ok(match report.failed.first() {
+        Some(failure) if report.pictures == 0 => failure.code,
+        Some(_) => 1,
+        None => 0,
+    })
+}
+
+fn notes(plan: &ScenePlan, arguments: &Arguments) {
+    if !arguments.quiet {
+        for note in &plan.notes {
+            say(&format!("note: {note}"));
+        }
+    }
+}
+
+/// Prints a document with `--json`, else where it is.
+fn result<T: document::Document>(
+    arguments: &Arguments,
+    value: &T,
+    output: &Path,
+) -> Result<u8, PipelineError> {
+    if arguments.json {
+        let path = PathBuf::from(output);
+        print(
+            &document::write(value)
+                .map_err(|source| PipelineError::Document { path, source })?,
+        );
+    } else {
+        print(&format!("{}\n", output.display()));
+    }
+    Ok(0)
+}

@@ -1,0 +1,218 @@
+//! From flags and environment to a studio.
+
+use std::ffi::OsString;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use troupe_pipeline::config::{Config, PaintConfig};
+use troupe_pipeline::core::layout::{Canvas, Layout};
+use troupe_pipeline::core::seed::Seed;
+use troupe_pipeline::manifest::Manifest;
+use troupe_pipeline::{ChildLog, ChildProgram, PipelineError, Studio, files};
+
+use crate::arguments::{Arguments, PaintFlags};
+
+/// Keys of the configuration that flags set, and their values as TOML.
+pub(super) type Overrides = Vec<(String, String)>;
+
+/// The largest configuration and list of prompts, in bytes.
+const LARGEST_CONFIG: u64 = 1 << 20;
+const LARGEST_LIST: u64 = 64 << 20;
+/// The longest prompt on standard input, in bytes.
+const LONGEST_PROMPT: u64 = 1 << 16;
+
+pub(super) fn studio(
+    arguments: &Arguments,
+    overrides: &[(String, String)],
+) -> Result<Studio, PipelineError> {
+    let config = config(arguments, overrides)?;
+    let program = std::env::current_exe().map_err(|error| {
+        PipelineError::Usage(format!("this program's own file can't be found: {error}"))
+    })?;
+    let child = ChildProgram {
+        program,
+        arguments: vec![OsString::from("llm-serve")],
+        log: ChildLog::Quoted,
+    };
+    Studio::new(config, manifest(arguments)?, child)
+}
+
+pub(super) fn config(
+    arguments: &Arguments,
+    overrides: &[(String, String)],
+) -> Result<Config, PipelineError> {
+    let path = match &arguments.config {
+        Some(path) => Some(path.clone()),
+        None => Some(PathBuf::from("pipeline.toml")).filter(|path| path.is_file()),
+    };
+    let text = path.as_deref().map(|path| files::read_text(path, LARGEST_CONFIG)).transpose()?;
+    let name = path.map(|path| path.display().to_string());
+    let file = name.as_deref().zip(text.as_deref());
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
+        .filter(|(name, _)| name.starts_with("TROUPE_"))
+        .collect();
+    Ok(Config::load(file, &environment, overrides)?)
+}
+
+/// The models' folder: as said, or `models` here, or beside one of the folders above this program.
+pub(super) fn manifest(arguments: &Arguments) -> Result<Manifest, PipelineError> {
+    if let Some(folder) = &arguments.models {
+        return Ok(Manifest::open(folder)?);
+    }
+    let program = std::env::current_exe().ok();
+    let above = program.iter().flat_map(|it| it.ancestors()).map(|it| it.join("models"));
+    let folder = std::iter::once(PathBuf::from("models"))
+        .chain(above)
+        .find(|folder| folder.join("manifest.toml").is_file());
+    Ok(Manifest::open(&folder.unwrap_or_else(|| PathBuf::from("models")))?)
+}
+
+pub(super) fn overrides(seed: Option<u64>) -> Overrides {
+    seed.map(|seed| ("run.seed".to_owned(), seed.to_string())).into_iter().collect()
+}
+
+/// The flags that paint, as keys of `[paint]`.
+pub(super) fn override_paint(flags: &PaintFlags) -> Result<Overrides, PipelineError> {
+    let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
+    let mut overrides: Overrides = [
+        ("model", flags.model.as_ref().map(quoted)),
+        ("negative", flags.negative.as_ref().map(quoted)),
+        ("sampler", flags.sampler.as_ref().map(quoted)),
+        ("steps", flags.steps.map(|it| it.to_string())),
+        ("guidance", flags.guidance.map(|it| format!("{it:?}"))),
+        ("regions.base_ratio", flags.base_ratio.map(|it| format!("{it:?}"))),
+        ("regions.isolate", flags.isolate.map(|it| format!("{it:?}"))),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((format!("paint.{key}"), value?)))
+    .collect();
+    if !flags.loras.is_empty() {
+        let loras = flags.loras.iter().map(|flag| {
+            let (path, scale) = lora(flag)?;
+            Ok(format!("{{ path = {}, scale = {scale:?} }}", quoted(&path)))
+        });
+        let loras: Vec<String> = loras.collect::<Result<_, PipelineError>>()?;
+        overrides.push(("paint.loras".to_owned(), format!("[{}]", loras.join(", "))));
+    }
+    Ok(overrides)
+}
+
+/// `FILE[:SCALE]`.
+fn lora(flag: &str) -> Result<(String, f64), PipelineError> {
+    match flag.rsplit_once(':') {
+        None => Ok((flag.to_owned(), 1.0)),
+        Some((path, scale)) => match scale.parse::<f64>() {
+            Ok(scale) if scale.is_finite() => Ok((path.to_owned(), scale)),
+            Ok(_) | Err(_) => Err(PipelineError::Usage(format!(
+                "wanted --lora FILE or FILE:SCALE with a number, and it is `{flag}`"
+            ))),
+        },
+    }
+}
+
+/// A picture's own settings, except where a flag says otherwise.
+pub(super) fn repaint(
+    recorded: &PaintConfig,
+    now: &PaintConfig,
+    flags: &PaintFlags,
+) -> PaintConfig {
+    let mut paint = recorded.clone();
+    if flags.model.is_some() {
+        paint.model.clone_from(&now.model);
+    }
+    if flags.negative.is_some() {
+        paint.negative.clone_from(&now.negative);
+    }
+    if flags.sampler.is_some() {
+        paint.sampler.clone_from(&now.sampler);
+    }
+    if flags.steps.is_some() {
+        paint.steps = now.steps;
+    }
+    if flags.guidance.is_some() {
+        paint.guidance = now.guidance;
+    }
+    if flags.base_ratio.is_some() {
+        paint.regions.base_ratio = now.regions.base_ratio;
+    }
+    if flags.isolate.is_some() {
+        paint.regions.isolate = now.regions.isolate;
+    }
+    if !flags.loras.is_empty() {
+        paint.loras.clone_from(&now.loras);
+    }
+    paint
+}
+
+/// The seed that a flag names; a negative one stands for any.
+pub(super) fn seed(flag: Option<i64>) -> Option<Seed> {
+    let flag = flag?;
+    Some(u64::try_from(flag).map_or_else(
+        |_| {
+            let seed = Seed(u64::from(std::process::id()) ^ nanoseconds()).picture(1);
+            crate::terminal::say(&format!("note: seed {}", seed.0));
+            seed
+        },
+        Seed,
+    ))
+}
+
+/// Something that is never the same twice.
+#[expect(clippy::disallowed_methods, reason = "the user asked for any seed, and is told which")]
+fn nanoseconds() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |it| u64::from(it.subsec_nanos()) ^ it.as_secs())
+}
+
+/// `WxH`.
+pub(super) fn canvas(text: &str) -> Result<Canvas, PipelineError> {
+    let sides = text.split_once(['x', 'X']).and_then(|(width, height)| {
+        Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
+    });
+    match sides {
+        Some((width, height)) => Ok(Canvas::new(width, height)?),
+        None => Err(PipelineError::Usage(format!(
+            "wanted a size such as 384x192, and it is `{text}`"
+        ))),
+    }
+}
+
+/// A prompt, or standard input for `-`.
+pub(super) fn text(prompt: &str) -> Result<String, PipelineError> {
+    if prompt != "-" {
+        return Ok(prompt.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin().lock().take(LONGEST_PROMPT).read_to_string(&mut text).map_err(|error| {
+        PipelineError::Usage(format!("the prompt on standard input can't be read: {error}"))
+    })?;
+    Ok(text)
+}
+
+/// The prompts of a file: its lines, without empty ones and those that begin with `#`.
+pub(super) fn lines(path: &Path) -> Result<Vec<String>, PipelineError> {
+    let text = files::read_text(path, LARGEST_LIST)?;
+    let lines = text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// A layout as a picture of its boxes, in the form that the file's name asks for.
+pub(super) fn draw(path: &Path, layout: &Layout) -> Result<Vec<u8>, PipelineError> {
+    let form = path.extension().map(|it| it.to_string_lossy().to_lowercase()).unwrap_or_default();
+    match form.as_str() {
+        "svg" => Ok(troupe_layout::drawing::svg(layout).into_bytes()),
+        "png" => {
+            let mut bytes = Cursor::new(Vec::new());
+            troupe_layout::drawing::preview(layout)
+                .write_to(&mut bytes, image::ImageFormat::Png)
+                .map_err(|error| PipelineError::Usage(format!("the preview: {error}")))?;
+            Ok(bytes.into_inner())
+        }
+        _ => Err(PipelineError::Usage(format!(
+            "wanted a preview as .svg or .png, and it is `{}`",
+            path.display()
+        ))),
+    }
+}
