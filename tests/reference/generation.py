@@ -24,7 +24,8 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.schedulers import scheduling_euler_ancestral_discrete
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from sampler import make_scheduler
@@ -210,6 +211,10 @@ def save_lora(unet, path, rank, alpha, size, seed):
     StableDiffusionPipeline.save_lora_weights(
         path.parent, unet_lora_layers=state, weight_name=path.name, unet_lora_adapter_metadata=metadata,
     )
+    # Of several entries in a header's metadata no order is promised; with one alone every run gives the same bytes.
+    with safe_open(path, "pt") as file:
+        alphas = file.metadata()["lora_adapter_metadata"]
+    save_file(load_file(path), path, metadata={"lora_adapter_metadata": alphas})
 
 
 def main():
