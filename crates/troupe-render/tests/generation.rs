@@ -1,0 +1,224 @@
+//! Whole generations against diffusers: from words and noise to the bytes of a picture.
+
+use std::fs;
+use std::sync::Arc;
+
+use serde_json::Value;
+use troupe_core::layout::Canvas;
+use troupe_core::region::BoundingBox;
+use troupe_models::config::TextFile;
+use troupe_models::weights::Weights;
+use troupe_render::{
+    Adapter, Job, Noise, Painter, PainterFiles, Person, RenderError, Scaled, Scene, Settings,
+    Tensor4, Watcher,
+};
+use troupe_sampler::{Sampler, Schedule};
+use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
+
+/// The bound on a whole generation in f32.
+const TOLERANCE: f64 = 1e-3;
+
+/// Keeps the latents of every step, and the final ones.
+#[derive(Default)]
+struct Trace(Vec<Tensor4>);
+
+impl Watcher for Trace {
+    fn step(
+        &mut self,
+        step: usize,
+        steps: usize,
+        latents: &dyn Fn() -> Result<Tensor4, RenderError>,
+    ) -> Result<(), RenderError> {
+        assert_eq!((step, steps), (self.0.len(), 5));
+        self.0.push(latents()?);
+        Ok(())
+    }
+}
+
+/// A file of `tests/golden/generation`.
+fn text(name: &str) -> String {
+    fs::read_to_string(golden_path("generation").join(name)).unwrap()
+}
+
+fn bytes(name: &str) -> Arc<Vec<u8>> {
+    Arc::new(fs::read(golden_path("generation").join(name)).unwrap())
+}
+
+fn weights(name: &str) -> Weights {
+    Weights::new(name, bytes(name)).unwrap()
+}
+
+/// The tiny model, with LoRAs given by file and scale.
+fn painter(loras: &[(&str, f64)]) -> Painter {
+    let [index, scheduler, tokenizer, tokenizer_config, text_encoder, unet, vae] = [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json",
+        "text_encoder/config.json",
+        "unet/config.json",
+        "vae/config.json",
+    ]
+    .map(|name| text(&format!("model/{name}")));
+    let loras: Vec<Scaled> = loras
+        .iter()
+        .map(|&(name, scale)| {
+            let adapter = Arc::new(Adapter::read(name, bytes(name), None).unwrap());
+            Scaled { adapter, scale }
+        })
+        .collect();
+    let files = PainterFiles {
+        name: "tiny",
+        index: &index,
+        scheduler: &scheduler,
+        tokenizer_config: Some(TextFile {
+            name: "tokenizer_config.json",
+            bytes: tokenizer_config.as_bytes(),
+        }),
+        tokenizer: (TextFile { name: "tokenizer.json", bytes: tokenizer.as_bytes() }, None),
+        text_encoder_config: TextFile {
+            name: "text_encoder/config.json",
+            bytes: text_encoder.as_bytes(),
+        },
+        text_encoder: weights("model/text_encoder/model.safetensors"),
+        unet_config: &unet,
+        unet: weights("model/unet/diffusion_pytorch_model.safetensors"),
+        vae_config: TextFile { name: "vae/config.json", bytes: vae.as_bytes() },
+        vae: weights("model/vae/diffusion_pytorch_model.safetensors"),
+    };
+    let (painter, applied) = Painter::load(files, &loras).unwrap();
+    assert_eq!(applied.len(), loras.len());
+    painter
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+fn tensor(golden: &Golden, name: &str) -> Tensor4 {
+    let (values, shape) = golden.tensor(name);
+    Tensor4 { shape: shape.try_into().unwrap(), values }
+}
+
+fn group(scene: &Value) -> Scene {
+    let person = |it: &Value| {
+        let [left, top, right, bottom] =
+            ["left", "top", "right", "bottom"].map(|side| number(&it["box"][side]));
+        Person {
+            prompt: string(&it["sub_prompt"]),
+            bounds: BoundingBox::new(left, top, right, bottom).unwrap(),
+            depth: it["depth"].as_u64().unwrap().try_into().unwrap(),
+        }
+    };
+    Scene::Group {
+        base: string(&scene["base_prompt"]),
+        people: scene["subjects"].as_array().unwrap().iter().map(person).collect(),
+    }
+}
+
+/// What the golden says of its jobs.
+fn described() -> Value {
+    serde_json::from_str(&text("generation.json")).unwrap()
+}
+
+fn job(described: &Value, scene: Scene, noise: Tensor4) -> Job {
+    let settings = &described["settings"];
+    let side =
+        |name: &str| described["scene"]["canvas"][name].as_u64().unwrap().try_into().unwrap();
+    Job {
+        canvas: Canvas::new(side("width"), side("height")).unwrap(),
+        scene,
+        negative: string(&settings["negative"]),
+        settings: Settings {
+            sampler: Sampler::Ddim,
+            schedule: Schedule::Normal,
+            steps: settings["steps"].as_u64().unwrap().try_into().unwrap(),
+            guidance: number(&settings["guidance"]),
+            base_ratio: number(&settings["base_ratio"]),
+            isolate: number(&settings["isolate"]),
+        },
+        noise: Noise::Given { noise, steps: None },
+    }
+}
+
+/// Paints a case of the golden, and compares the latents of every step and every byte.
+#[track_caller]
+fn check(case: &str, painter: &Painter, scene: Scene) {
+    let golden = Golden::read(golden_path("generation/generation.safetensors"));
+    let job = job(&described(), scene, tensor(&golden, "noise"));
+    let mut trace = Trace::default();
+    let picture = painter.paint(&job, &mut trace).unwrap();
+
+    let last = trace.0.pop().unwrap();
+    let entering: Vec<f32> = trace.0.into_iter().flat_map(|it| it.values).collect();
+    assert_close("entering", &entering, &golden.tensor(&format!("{case}.entering")), TOLERANCE);
+    assert_close("final", &last.values, &golden.tensor(&format!("{case}.final")), TOLERANCE);
+
+    let (expected, shape) = golden.tensor(&format!("{case}.picture"));
+    assert_eq!(shape, [64, 96, 3]);
+    assert_eq!(picture.rgb.len(), expected.len());
+    let most = picture.rgb.iter().zip(&expected).map(|(&a, &b)| (f32::from(a) - b).abs());
+    let most = most.fold(0.0, f32::max);
+    assert!(most <= 1.0, "a byte differs by {most}");
+}
+
+#[test]
+fn a_prompt_is_painted_as_diffusers_paints_it() {
+    check("plain", &painter(&[]), Scene::Plain(string(&described()["prompt"])));
+}
+
+#[test]
+fn people_in_boxes_that_overlap_are_painted_as_the_reference_paints_them() {
+    check("regional", &painter(&[]), group(&described()["scene"]));
+}
+
+#[test]
+fn a_lora_of_peft_is_painted_as_diffusers_paints_it() {
+    let described = described();
+    let scale = number(&described["lora_scale"]);
+    check("lora", &painter(&[("lora.safetensors", scale)]), group(&described["scene"]));
+}
+
+#[test]
+fn the_goldens_differ_by_more_than_what_is_allowed() {
+    let golden = Golden::read(golden_path("generation/generation.safetensors"));
+    let [plain, regional, lora] =
+        ["plain", "regional", "lora"].map(|case| golden.tensor(&format!("{case}.final")).0);
+    assert!(0.05 < relative_error(&regional, &plain));
+    assert!(0.05 < relative_error(&lora, &regional));
+}
+
+#[test]
+fn what_a_generation_is_made_of_all_counts() {
+    let golden = Golden::read(golden_path("generation/generation.safetensors"));
+    let described = described();
+    let painter = painter(&[]);
+    let as_is = || job(&described, group(&described["scene"]), tensor(&golden, "noise"));
+    let paint = |job: &Job| {
+        let mut trace = Trace::default();
+        painter.paint(job, &mut trace).unwrap();
+        trace.0.pop().unwrap().values
+    };
+    let expected = paint(&as_is());
+    let changes: [(&str, fn(&mut Job)); 5] = [
+        ("negative prompt", |job| job.negative.clear()),
+        ("guidance", |job| job.settings.guidance += 0.5),
+        ("base ratio", |job| job.settings.base_ratio = 0.3),
+        ("isolation", |job| job.settings.isolate = 0.7),
+        ("depth", |job| {
+            if let Scene::Group { people, .. } = &mut job.scene {
+                people[1].depth = 0;
+            }
+        }),
+    ];
+    for (what, change) in changes {
+        let mut job = as_is();
+        change(&mut job);
+        let moved = relative_error(&paint(&job), &expected);
+        assert!(2.0 * TOLERANCE < moved, "the {what} moves the latents by {moved}");
+    }
+}
