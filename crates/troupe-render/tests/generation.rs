@@ -1,5 +1,7 @@
 //! Whole generations against diffusers: from words and noise to the bytes of a picture.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::fs;
 use std::sync::Arc;
 
@@ -17,6 +19,9 @@ use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
 /// The bound on a whole generation in f32.
 const TOLERANCE: f64 = 1e-3;
+
+/// Makes another job of one.
+type Change = fn(&mut Job);
 
 /// Keeps the latents of every step, and the final ones.
 #[derive(Default)]
@@ -204,7 +209,7 @@ fn what_a_generation_is_made_of_all_counts() {
         trace.0.pop().unwrap().values
     };
     let expected = paint(&as_is());
-    let changes: [(&str, fn(&mut Job)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("negative prompt", |job| job.negative.clear()),
         ("guidance", |job| job.settings.guidance += 0.5),
         ("base ratio", |job| job.settings.base_ratio = 0.3),
