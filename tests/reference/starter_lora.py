@@ -35,7 +35,7 @@ def ours(binary, model, what, noise, lora, folder):
         flags["lora"] = f"{lora}:{SCALE}"
     (folder / "latents").mkdir(parents=True)
     command = [binary, "paint", *what, *(f"--{name}={value}" for name, value in flags.items())]
-    subprocess.run([str(word) for word in command], check=True)
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     files = sorted((folder / "latents").glob("step_*.safetensors")) + [folder / "latents" / "final.safetensors"]
     return [load_file(file)["latents"] for file in files]
 
