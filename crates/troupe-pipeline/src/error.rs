@@ -66,8 +66,13 @@ pub enum PipelineError {
     #[error(transparent)]
     Llm(#[from] LlmError),
     /// A GGUF file is broken.
-    #[error(transparent)]
-    Gguf(#[from] GgufError),
+    #[error("`{path}`: {source}", path = path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GgufError,
+    },
     /// There is no room for the people.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -139,7 +144,7 @@ impl PipelineError {
             | Self::Usage(_) => 2,
             Self::File(error) => error.exit_code(),
             Self::Manifest(error) => error.exit_code(),
-            Self::NoLora { .. } | Self::Gguf(_) => 3,
+            Self::NoLora { .. } | Self::Gguf { .. } => 3,
             Self::Lora(error) => blame(error.blame()),
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
             Self::Render(error) => error.blame().map_or(2, blame),

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use troupe_models::weights::Bytes;
 
+/// How the name of a file begins and ends that isn't whole yet.
+const UNFINISHED: (&str, &str) = (".troupe-", ".tmp");
+
 /// Why a file can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -85,8 +88,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     fs::create_dir_all(folder).map_err(failed)?;
     // Dropped before it is kept, it is removed.
     let mut file = tempfile::Builder::new()
-        .prefix(".troupe-")
-        .suffix(".tmp")
+        .prefix(UNFINISHED.0)
+        .suffix(UNFINISHED.1)
         .permissions(permissions())
         .tempfile_in(folder)
         .map_err(failed)?;
@@ -95,6 +98,24 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     file.persist(path).map_err(|error| failed(error.error))?;
     // A folder that can't be synced is no reason to call a written file missing.
     let _synced = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// Removes what a killed program was writing in a folder, which may be missing.
+///
+/// # Errors
+///
+/// If it is there and can't be removed.
+pub fn remove_unfinished(folder: &Path) -> Result<(), FileError> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| FileError::NotWritable { path, source })?;
+        }
+    }
     Ok(())
 }
 
@@ -166,6 +187,18 @@ mod tests {
         assert_eq!(read_text(&path, 3).unwrap(), "two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert_eq!((*map(&path).unwrap()).as_ref(), b"two");
+    }
+
+    #[test]
+    fn only_what_is_unfinished_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".troupe-a1.tmp", ".troupe-a1", "a1.tmp", "plan.json"] {
+            fs::write(folder.path().join(name), b"").unwrap();
+        }
+        remove_unfinished(folder.path()).unwrap();
+        remove_unfinished(&folder.path().join("missing")).unwrap();
+        assert!(!folder.path().join(".troupe-a1.tmp").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

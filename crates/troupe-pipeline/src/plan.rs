@@ -50,7 +50,8 @@ impl Reader {
     pub fn start(studio: &Studio) -> Result<Self, PipelineError> {
         let found = studio.manifest.planner(&studio.config.plan.model)?;
         // What llama.cpp would abort on is refused before it sees it.
-        let info = troupe_llm::ModelInfo::open(&found.path)?;
+        let info = troupe_llm::ModelInfo::open(&found.path)
+            .map_err(|source| PipelineError::Gguf { path: found.path.clone(), source })?;
         found.check("")?;
         let style = found.entry.as_ref().map_or(PromptStyle::Chat, |entry| entry.prompt);
         let trained = info.context_length.and_then(|it| u32::try_from(it).ok()).unwrap_or(CONTEXT);

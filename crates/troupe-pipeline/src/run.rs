@@ -107,9 +107,11 @@ pub fn run(
 ) -> Result<RunReport, PipelineError> {
     let model = ModelFolder::open(studio)?;
     let room = Room::new(studio, &model)?;
+    refuse_early(studio, wanted)?;
     let folder = folder::open(studio, wanted)?;
     let mut failed = Vec::new();
     let mut jobs = jobs(wanted, &folder);
+    sweep(&folder, &jobs)?;
 
     read_all(studio, &mut jobs, &mut failed, talk)?;
     let plans = plan_all(studio, wanted, &jobs, &mut failed)?;
@@ -117,6 +119,33 @@ pub fn run(
     tallies::write(&folder, &plans)?;
     failed.sort_by_key(|it: &Failure| it.picture);
     Ok(RunReport { folder, pictures: report.0, kept: report.1, failed })
+}
+
+/// Refuses what no picture could come of, before there is a folder.
+fn refuse_early(studio: &Studio, wanted: &RunRequest) -> Result<(), PipelineError> {
+    let mut refused = None;
+    for written in &wanted.prompts {
+        match UserPrompt::parse(written) {
+            Ok(_) => {
+                // A run that goes on may have no prompts left to read.
+                if !folder::exists(studio, wanted) {
+                    studio.manifest.planner(&studio.config.plan.model)?;
+                }
+                return Ok(());
+            }
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Removes what a killed run was writing; a picture is the last thing in its folder.
+fn sweep(folder: &Path, jobs: &[Job]) -> Result<(), PipelineError> {
+    files::remove_unfinished(folder)?;
+    for job in jobs.iter().filter(|job| !job.folder.join("image.png").exists()) {
+        files::remove_unfinished(&job.folder)?;
+    }
+    Ok(())
 }
 
 fn jobs(wanted: &RunRequest, folder: &Path) -> Vec<Job> {

@@ -8,6 +8,8 @@ use troupe_models::hash::sha256;
 use super::RunRequest;
 use crate::{PipelineError, Studio, files};
 
+/// By which a run knows its own.
+const RUN_FILE: &str = "run.toml";
 /// The digits of a run's hash.
 const DIGITS: usize = 10;
 /// The letters of a folder's name before them.
@@ -69,11 +71,20 @@ pub fn default_folder(studio: &Studio, wanted: &RunRequest) -> PathBuf {
     Path::new("runs").join(format!("{slug}{}", run_hash(studio, wanted)))
 }
 
+fn place(studio: &Studio, wanted: &RunRequest) -> PathBuf {
+    wanted.out.clone().unwrap_or_else(|| default_folder(studio, wanted))
+}
+
+/// Whether there is a run in the folder already.
+pub(super) fn exists(studio: &Studio, wanted: &RunRequest) -> bool {
+    place(studio, wanted).join(RUN_FILE).exists()
+}
+
 /// Makes the folder, or finds it and checks that it is of the same run.
 pub(super) fn open(studio: &Studio, wanted: &RunRequest) -> Result<PathBuf, PipelineError> {
     let hash = run_hash(studio, wanted);
-    let folder = wanted.out.clone().unwrap_or_else(|| default_folder(studio, wanted));
-    let path = folder.join("run.toml");
+    let folder = place(studio, wanted);
+    let path = folder.join(RUN_FILE);
     if path.exists() {
         let text = files::read_text(&path, LARGEST)?;
         let found = toml::from_str::<Known>(&text).map_or("of an unreadable run.toml".to_owned(), |it| it.hash);
