@@ -149,10 +149,10 @@ impl PipelineError {
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
             Self::Render(error) => error.blame().map_or(2, blame),
             Self::Llm(error) => match error {
-                LlmError::Model { .. } => 3,
                 LlmError::Died { death: Death::Signal(9), .. } => 4,
                 LlmError::Request { .. } => 2,
-                LlmError::Start { .. }
+                LlmError::Model { .. }
+                | LlmError::Start { .. }
                 | LlmError::Died { .. }
                 | LlmError::TimedOut { .. }
                 | LlmError::Protocol { .. } => 3,

@@ -72,11 +72,12 @@ impl FileError {
 ///
 /// If it can't be written; then what was there before is there still, and nothing else.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+    let failed = |source: io::Error| {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             FileError::NoSpace(path.to_owned())
+        } else {
+            FileError::NotWritable { path: path.to_owned(), source }
         }
-        _ => FileError::NotWritable { path: path.to_owned(), source },
     };
     if path.is_dir() || path.file_name().is_none() {
         return Err(FileError::NotAFile(path.to_owned()));
@@ -161,11 +162,12 @@ pub fn map(path: &Path) -> Result<Bytes, FileError> {
 }
 
 fn open(path: &Path) -> Result<File, FileError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+    let failed = |source: io::Error| {
+        if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
             FileError::Missing(path.to_owned())
+        } else {
+            FileError::NotReadable { path: path.to_owned(), source }
         }
-        _ => FileError::NotReadable { path: path.to_owned(), source },
     };
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {

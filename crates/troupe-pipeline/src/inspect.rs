@@ -123,8 +123,11 @@ fn brief(out: &mut String, brief: &Brief) {
                 None => it.what.clone(),
             })
             .collect();
-        let stated =
-            if stated.is_empty() { String::new() } else { format!("; stated: {}", stated.join(", ")) };
+        let stated = if stated.is_empty() {
+            String::new()
+        } else {
+            format!("; stated: {}", stated.join(", "))
+        };
         line(out, &format!("brief    {number} x {}{stated}", kind.noun));
     }
     for (name, text) in [

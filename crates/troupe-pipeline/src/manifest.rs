@@ -123,7 +123,9 @@ pub enum ManifestError {
         home: String,
     },
     /// A scheme that isn't supported.
-    #[error("`{0}` would be fetched from the internet, and this version reads local files only; name a path")]
+    #[error(
+        "`{0}` would be fetched from the internet, and this version reads local files only; name a path"
+    )]
     Remote(String),
     /// Another file than the manifest means.
     #[error("`{path}` has the SHA-256 {found}, and the manifest wants {wanted}; get the file again", path = path.display())]

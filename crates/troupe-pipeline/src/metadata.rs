@@ -13,8 +13,7 @@ use crate::config::Metadata;
 /// The keyword of XMP in a PNG's iTXt (XMP specification, part 3).
 const XMP: &str = "XML:com.adobe.xmp";
 /// IPTC's word for what a trained model made (cv.iptc.org/newscodes/digitalsourcetype).
-const SOURCE_TYPE: &str =
-    "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
+const SOURCE_TYPE: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
 /// The largest picture that is read: sides in pixels, and bytes of all text.
 const LARGEST_SIDE: u32 = 16_384;
 const LARGEST_PICTURE: usize = 256 << 20;
@@ -69,7 +68,9 @@ pub enum MetadataError {
     #[error("the picture can't be read as PNG: {0}")]
     Decode(#[from] png::DecodingError),
     /// It is larger than what we read.
-    #[error("wanted a picture of at most {LARGEST_SIDE} pixels a side, and this is {width}x{height}")]
+    #[error(
+        "wanted a picture of at most {LARGEST_SIDE} pixels a side, and this is {width}x{height}"
+    )]
     TooLarge {
         /// In pixels.
         width: u32,
@@ -103,7 +104,7 @@ impl Parameters {
             settings.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect();
         let mut text = format!("{}\n", self.prompt);
         if !self.negative.is_empty() {
-            text.push_str(&format!("Negative prompt: {}\n", self.negative));
+            text.extend(["Negative prompt: ", &self.negative, "\n"]);
         }
         text.push_str(&settings.join(", "));
         text

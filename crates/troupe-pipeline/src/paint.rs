@@ -166,7 +166,13 @@ impl Easel {
                 scale: Some(*scale),
             })
             .collect();
-        Ok(Self { painter, model: model.hashed(), loras, tags: tags.to_vec(), knows: model.knows() })
+        Ok(Self {
+            painter,
+            model: model.hashed(),
+            loras,
+            tags: tags.to_vec(),
+            knows: model.knows(),
+        })
     }
 
     /// Whether these are the tags that the model was loaded with.

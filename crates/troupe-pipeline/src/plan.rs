@@ -9,7 +9,9 @@ use troupe_llm::{
 };
 use troupe_plan::cast::{Cast, cast};
 use troupe_plan::prompt::UserPrompt;
-use troupe_plan::reading::{self, Conversation, LanguageModel, ReadBrief, ReadError, Request, Style};
+use troupe_plan::reading::{
+    self, Conversation, LanguageModel, ReadBrief, ReadError, Request, Style,
+};
 use troupe_plan::seats::{PictureRequest, SubjectRange};
 
 use crate::manifest::PromptStyle;
@@ -22,9 +24,9 @@ const MOST_TOKENS: u32 = 400;
 /// Tokens that instructions, prompt and reply may have together.
 const CONTEXT: u32 = 4096;
 /// How long a model may take to load.
-const LOADING: Duration = Duration::from_secs(120);
+const LOADING: Duration = Duration::from_mins(2);
 /// How long one reply may take.
-const REPLYING: Duration = Duration::from_secs(120);
+const REPLYING: Duration = Duration::from_mins(2);
 
 /// A language model in its own process, ready to read prompts.
 #[derive(Debug)]
@@ -135,7 +137,13 @@ pub fn request(
     brief: Brief,
     subjects: Option<u32>,
 ) -> PictureRequest {
-    PictureRequest { picture, prompt: prompt.text.clone(), loras: prompt.loras.clone(), brief, subjects }
+    PictureRequest {
+        picture,
+        prompt: prompt.text.clone(),
+        loras: prompt.loras.clone(),
+        brief,
+        subjects,
+    }
 }
 
 /// Casts a batch by the configuration.

@@ -153,8 +153,7 @@ fn jobs(wanted: &RunRequest, folder: &Path) -> Vec<Job> {
     for written in &wanted.prompts {
         for _ in 0..wanted.pictures {
             let number = jobs.len() + 1;
-            let prompt =
-                UserPrompt::parse(written).map_err(|error| failure(number, &error.into()));
+            let prompt = UserPrompt::parse(written).map_err(|error| failure(number, &error.into()));
             jobs.push(Job { folder: folder.join(format!("{number:04}")), prompt, brief: None });
         }
     }
@@ -305,8 +304,7 @@ fn paint_all(
                 talk.note(note);
             }
             let subject = Subject::Layout(&layout);
-            let png =
-                ready.paint(studio, subject, plan.seed, &Exchange::default(), place, talk)?;
+            let png = ready.paint(studio, subject, plan.seed, &Exchange::default(), place, talk)?;
             easel = Some(ready);
             files::write_atomically(&path, &png)?;
             Ok(())

@@ -14,8 +14,8 @@ use crate::{PipelineError, files};
 ///
 /// If the file isn't valid, or has no `noise` of four dimensions.
 pub fn read_noise(path: &Path) -> Result<Noise, PipelineError> {
-    let weights = Weights::new(&path.display().to_string(), files::map(path)?)
-        .map_err(RenderError::from)?;
+    let weights =
+        Weights::new(&path.display().to_string(), files::map(path)?).map_err(RenderError::from)?;
     let noise = read(path, &weights, "noise")?
         .ok_or_else(|| problem(path, "has no tensor `noise`".to_owned()))?;
     Ok(Noise::Given { noise, steps: read(path, &weights, "step_noise")? })
@@ -44,10 +44,7 @@ fn read(path: &Path, weights: &Weights, name: &str) -> Result<Option<Tensor4>, P
         return Err(problem(path, text));
     };
     let tensor = weights.get(name, &shape).map_err(RenderError::from)?;
-    let values = tensor
-        .flatten_all()
-        .and_then(|flat| flat.to_vec1())
-        .map_err(RenderError::from)?;
+    let values = tensor.flatten_all().and_then(|flat| flat.to_vec1()).map_err(RenderError::from)?;
     Ok(Some(Tensor4 { shape: four, values }))
 }
 

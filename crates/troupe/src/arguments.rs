@@ -169,7 +169,7 @@ pub(crate) struct PaintFlags {
     /// How many steps
     #[arg(long)]
     pub(crate) steps: Option<u32>,
-    /// ddim, euler, euler_a or dpm++2m, in anybody's spelling, with or without karras
+    /// `ddim`, `euler`, `euler_a` or `dpm++2m`, in anybody's spelling, with or without karras
     #[arg(long)]
     pub(crate) sampler: Option<String>,
     /// Classifier-free guidance; 1 is none

@@ -6,6 +6,7 @@ mod show;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use troupe_pipeline::core::brief::{Brief, BriefDocument};
 use troupe_pipeline::core::document;
 use troupe_pipeline::core::layout::Canvas;
 use troupe_pipeline::core::plan::{LoraTag, ScenePlan};
@@ -15,10 +16,10 @@ use troupe_pipeline::layout::Room;
 use troupe_pipeline::paint::{Easel, Exchange, ModelFolder, Place, Plain, Subject};
 use troupe_pipeline::plan::{Reader, cast_all, request};
 use troupe_pipeline::run::{self, RunRequest, read_document, write_document};
-use troupe_pipeline::{PipelineError, config, files};
+use troupe_pipeline::{PipelineError, Studio, config, files};
 use troupe_plan::prompt::UserPrompt;
 
-use self::setup::{lines, overrides, override_paint, studio};
+use self::setup::{lines, override_paint, overrides, studio};
 use crate::arguments::{Arguments, Command, ConfigCommand, LoraCommand, ModelsCommand, PaintFlags};
 use crate::terminal::{Terminal, print, say};
 
@@ -35,10 +36,18 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<u8, PipelineError> {
         Command::Paint { input, prompt, output, paint, size, seed, noise, save_latents } => {
             let exchange = Exchange { noise: noise.clone(), save_latents: save_latents.clone() };
             match (input, prompt) {
-                (_, Some(prompt)) => {
-                    paint_prompt(arguments, prompt, size.as_deref(), *seed, paint, &exchange, output)
+                (_, Some(prompt)) => paint_prompt(
+                    arguments,
+                    prompt,
+                    size.as_deref(),
+                    *seed,
+                    paint,
+                    &exchange,
+                    output,
+                ),
+                (Some(input), None) => {
+                    paint_file(arguments, input, *seed, paint, &exchange, output)
                 }
-                (Some(input), None) => paint_file(arguments, input, *seed, paint, &exchange, output),
                 (None, None) => {
                     Err(PipelineError::Usage("wanted a layout, a picture or --prompt".to_owned()))
                 }
@@ -83,30 +92,8 @@ fn plan(
     let mut terminal = Terminal::new(arguments.quiet);
     let prompt = UserPrompt::parse(&setup::text(prompt)?)?;
     let brief = match brief {
-        Some(path) => match inspect::open(path)? {
-            Inspected::Brief(document) => document.brief,
-            Inspected::Plan(_) | Inspected::Layout(_) | Inspected::Picture(_) => {
-                let text = format!("`{}` is no brief", path.display());
-                return Err(PipelineError::Usage(text));
-            }
-        },
-        None => {
-            let mut reader = Reader::start(&studio)?;
-            let read = reader.read(&prompt.text, (1, 1), &mut terminal);
-            match read {
-                Ok(read) => {
-                    reader.close();
-                    read.brief
-                }
-                Err(PipelineError::Rejected { tries, why, replies, .. }) => {
-                    let folder = output.parent().unwrap_or(Path::new(""));
-                    let kept = run::keep_rejected(folder, &prompt.text, &replies)?;
-                    let kept = format!("; the raw replies are in `{}`", kept.display());
-                    return Err(PipelineError::Rejected { tries, why, kept, replies });
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        Some(path) => read_document::<BriefDocument>(path)?.brief,
+        None => read_one(&studio, &prompt, output, &mut terminal)?,
     };
     let requests = [Some(request(1, &prompt, brief, subjects))];
     let cast = cast_all(&studio, &requests)?;
@@ -117,6 +104,29 @@ fn plan(
     write_document(output, &plan)?;
     notes(&plan, arguments);
     result(arguments, &plan, output)
+}
+
+/// Has the language model read a prompt; replies that are no brief are kept beside `output`.
+fn read_one(
+    studio: &Studio,
+    prompt: &UserPrompt,
+    output: &Path,
+    terminal: &mut Terminal,
+) -> Result<Brief, PipelineError> {
+    let mut reader = Reader::start(studio)?;
+    match reader.read(&prompt.text, (1, 1), terminal) {
+        Ok(read) => {
+            reader.close();
+            Ok(read.brief)
+        }
+        Err(PipelineError::Rejected { tries, why, replies, .. }) => {
+            let folder = output.parent().unwrap_or(Path::new(""));
+            let kept = run::keep_rejected(folder, &prompt.text, &replies)?;
+            let kept = format!("; the raw replies are in `{}`", kept.display());
+            Err(PipelineError::Rejected { tries, why, kept, replies })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn layout(
@@ -158,7 +168,15 @@ fn paint_file(
             match (&record.layout, &record.plain) {
                 (Some(layout), _) => {
                     let tags = &layout.plan.loras;
-                    painted(arguments, &studio, Subject::Layout(layout), seed, tags, exchange, output)
+                    painted(
+                        arguments,
+                        &studio,
+                        Subject::Layout(layout),
+                        seed,
+                        tags,
+                        exchange,
+                        output,
+                    )
                 }
                 (None, Some(plain)) => {
                     painted(arguments, &studio, Subject::Plain(plain), seed, &[], exchange, output)
@@ -197,7 +215,7 @@ fn paint_prompt(
 
 fn painted(
     arguments: &Arguments,
-    studio: &troupe_pipeline::Studio,
+    studio: &Studio,
     subject: Subject<'_>,
     seed: Seed,
     tags: &[LoraTag],
@@ -263,10 +281,7 @@ fn result<T: document::Document>(
 ) -> Result<u8, PipelineError> {
     if arguments.json {
         let path = PathBuf::from(output);
-        print(
-            &document::write(value)
-                .map_err(|source| PipelineError::Document { path, source })?,
-        );
+        print(&document::write(value).map_err(|source| PipelineError::Document { path, source })?);
     } else {
         print(&format!("{}\n", output.display()));
     }

@@ -18,7 +18,9 @@ fn main() -> ExitCode {
         return serve();
     }
     if let Some(missing) = troupe_pipeline::missing_cpu_features() {
-        terminal::say(&format!("error: this processor lacks {missing}, without which the language model can't run"));
+        terminal::say(&format!(
+            "error: this processor lacks {missing}, without which the language model can't run"
+        ));
         return ExitCode::from(4);
     }
     match commands::execute(&arguments) {

@@ -117,14 +117,16 @@ impl ModelFolder {
                 name: &self.found.name,
                 index: &index,
                 scheduler: &scheduler,
-                tokenizer_config: tokenizer_config
-                    .as_ref()
-                    .map(|text| TextFile { name: "tokenizer/tokenizer_config.json", bytes: text.as_bytes() }),
+                tokenizer_config: tokenizer_config.as_ref().map(|text| TextFile {
+                    name: "tokenizer/tokenizer_config.json",
+                    bytes: text.as_bytes(),
+                }),
                 tokenizer: (
                     TextFile { name: first.0, bytes: first.1.as_bytes() },
-                    merges
-                        .as_ref()
-                        .map(|text| TextFile { name: "tokenizer/merges.txt", bytes: text.as_bytes() }),
+                    merges.as_ref().map(|text| TextFile {
+                        name: "tokenizer/merges.txt",
+                        bytes: text.as_bytes(),
+                    }),
                 ),
                 text_encoder_config: TextFile {
                     name: "text_encoder/config.json",

@@ -51,7 +51,8 @@ pub fn run_hash(studio: &Studio, wanted: &RunRequest) -> String {
         text.push('\0');
         text.push_str(prompt);
     }
-    text.push_str(&format!("\0{}\0{:?}", wanted.pictures, wanted.subjects));
+    let numbers = format!("\0{}\0{:?}", wanted.pictures, wanted.subjects);
+    text.push_str(&numbers);
     sha256(text.as_bytes()).chars().take(DIGITS).collect()
 }
 
@@ -87,7 +88,8 @@ pub(super) fn open(studio: &Studio, wanted: &RunRequest) -> Result<PathBuf, Pipe
     let path = folder.join(RUN_FILE);
     if path.exists() {
         let text = files::read_text(&path, LARGEST)?;
-        let found = toml::from_str::<Known>(&text).map_or("of an unreadable run.toml".to_owned(), |it| it.hash);
+        let found = toml::from_str::<Known>(&text)
+            .map_or("of an unreadable run.toml".to_owned(), |it| it.hash);
         if found != hash {
             return Err(PipelineError::OtherRun { path: folder, found, wanted: hash });
         }

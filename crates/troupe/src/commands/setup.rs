@@ -76,9 +76,9 @@ pub(super) fn overrides(seed: Option<u64>) -> Overrides {
 pub(super) fn override_paint(flags: &PaintFlags) -> Result<Overrides, PipelineError> {
     let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
     let mut overrides: Overrides = [
-        ("model", flags.model.as_ref().map(quoted)),
-        ("negative", flags.negative.as_ref().map(quoted)),
-        ("sampler", flags.sampler.as_ref().map(quoted)),
+        ("model", flags.model.clone()),
+        ("negative", flags.negative.clone()),
+        ("sampler", flags.sampler.clone()),
         ("steps", flags.steps.map(|it| it.to_string())),
         ("guidance", flags.guidance.map(|it| format!("{it:?}"))),
         ("regions.base_ratio", flags.base_ratio.map(|it| format!("{it:?}"))),
@@ -173,9 +173,9 @@ pub(super) fn canvas(text: &str) -> Result<Canvas, PipelineError> {
     });
     match sides {
         Some((width, height)) => Ok(Canvas::new(width, height)?),
-        None => Err(PipelineError::Usage(format!(
-            "wanted a size such as 384x192, and it is `{text}`"
-        ))),
+        None => {
+            Err(PipelineError::Usage(format!("wanted a size such as 384x192, and it is `{text}`")))
+        }
     }
 }
 

@@ -29,7 +29,10 @@ pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, Pipeline
     }
     let pictures = pictures(path)?;
     if pictures.is_empty() {
-        let text = format!("`{}` is no run folder: it has no picture's folder such as 0001", path.display());
+        let text = format!(
+            "`{}` is no run folder: it has no picture's folder such as 0001",
+            path.display()
+        );
         return Err(PipelineError::Usage(text));
     }
     let mut values = Vec::new();
@@ -72,9 +75,8 @@ fn pictures(run: &Path) -> Result<Vec<PathBuf>, PipelineError> {
         .map(|entry| entry.path())
         .filter(|path| path.is_dir())
         .filter(|path| {
-            path.file_name().is_some_and(|name| {
-                name.to_string_lossy().chars().all(|it| it.is_ascii_digit())
-            })
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().chars().all(|it| it.is_ascii_digit()))
         })
         .collect();
     folders.sort();
