@@ -14,7 +14,7 @@ pub struct Layout {
     pub schema: String,
     /// The size of the picture.
     pub canvas: Canvas,
-    /// The scene without anybody in it.
+    /// The scene: who is there by noun and number, and where; no attribute of anybody.
     pub base_prompt: String,
     /// One entry for each subject of the plan, in its order.
     pub subjects: Vec<Placement>,

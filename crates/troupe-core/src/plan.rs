@@ -29,7 +29,7 @@ pub struct ScenePlan {
     pub edited: bool,
     /// What the language model read.
     pub brief: Brief,
-    /// The scene without anybody in it.
+    /// The scene: who is there by noun and number, and where; no attribute of anybody.
     pub base_prompt: String,
     /// The people, from left to right as far as the layout follows it.
     pub subjects: Vec<Subject>,

@@ -284,7 +284,7 @@ impl Picture<'_> {
             run_seed: seed,
             seed: seed.picture(self.request.picture),
             edited: false,
-            base_prompt: phrase::base_prompt(&brief),
+            base_prompt: phrase::base_prompt(&brief, &subjects),
             subjects,
             axes: proofs
                 .map(|((axis, records), mixed)| proof::prove(axis, records, mixed))

@@ -48,6 +48,24 @@ pub(crate) fn key_without(text: &str, nouns: &[String]) -> Option<String> {
 }
 
 /// A word in the singular, or at least in a form that its singular has too.
+/// The plural of a noun, of which the last word changes: "basketball player" → "basketball players".
+pub(crate) fn plural(noun: &str) -> String {
+    let (before, word) = noun.rsplit_once(' ').map_or(("", noun), |(before, word)| (before, word));
+    let many = if let Some((many, _)) = IRREGULAR.iter().find(|(_, one)| *one == word) {
+        (*many).to_owned()
+    } else if let Some(stem) = word.strip_suffix("man") {
+        format!("{stem}men")
+    } else if ["s", "x", "z", "ch", "sh", "hero"].iter().any(|it| word.ends_with(it)) {
+        format!("{word}es")
+    } else {
+        match word.strip_suffix('y') {
+            Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+            Some(_) | None => format!("{word}s"),
+        }
+    };
+    if before.is_empty() { many } else { format!("{before} {many}") }
+}
+
 fn singular(word: &str) -> String {
     if let Some((_, one)) = IRREGULAR.iter().find(|(many, _)| *many == word) {
         return (*one).to_owned();
@@ -79,6 +97,21 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         assert_eq!(key(text), expected);
+    }
+
+    #[test]
+    fn the_last_word_of_a_noun_takes_the_plural() {
+        for (one, many) in [
+            ("basketball player", "basketball players"),
+            ("person", "people"),
+            ("fireman", "firemen"),
+            ("superhero", "superheroes"),
+            ("coach", "coaches"),
+            ("lady", "ladies"),
+            ("boy", "boys"),
+        ] {
+            assert_eq!(plural(one), many);
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Scene {
     Plain(String),
     /// A place, and people in it.
     Group {
-        /// The place, without anybody.
+        /// The scene, without any attribute of a person.
         base: String,
         /// The people.
         people: Vec<Person>,
