@@ -15,7 +15,7 @@ use troupe_core::document::{self, Document};
 use troupe_core::layout::Layout;
 use troupe_core::plan::ScenePlan;
 use troupe_plan::prompt::UserPrompt;
-use troupe_plan::seats::PictureRequest;
+use troupe_plan::seats::{PictureRequest, SubjectRange};
 
 pub use folder::{default_folder, run_hash};
 
@@ -123,6 +123,9 @@ pub fn run(
 
 /// Refuses what no picture could come of, before there is a folder.
 fn refuse_early(studio: &Studio, wanted: &RunRequest) -> Result<(), PipelineError> {
+    if let Some(people) = wanted.subjects {
+        SubjectRange::new(people, people)?;
+    }
     let mut refused = None;
     for written in &wanted.prompts {
         match UserPrompt::parse(written) {

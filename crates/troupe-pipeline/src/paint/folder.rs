@@ -8,7 +8,7 @@ use troupe_models::hash::checkpoint_hash;
 use troupe_models::weights::{Bytes, Weights};
 use troupe_render::{Applied, Cell, Painter, PainterFiles, RenderError, Scaled};
 
-use crate::files::{self, FileError};
+use crate::files;
 use crate::manifest::{Found, ManifestError};
 use crate::paint::Hashed;
 use crate::{PipelineError, Studio};
@@ -143,11 +143,11 @@ impl ModelFolder {
     }
 }
 
-fn text(path: &Path) -> Result<String, FileError> {
-    files::read_text(path, LARGEST_TEXT)
+fn text(path: &Path) -> Result<String, ManifestError> {
+    Ok(files::read_text(path, LARGEST_TEXT)?)
 }
 
-fn optional_text(path: &Path) -> Result<Option<String>, FileError> {
+fn optional_text(path: &Path) -> Result<Option<String>, ManifestError> {
     if path.exists() { text(path).map(Some) } else { Ok(None) }
 }
 
