@@ -142,7 +142,7 @@ fn a_variable_and_a_flag_are_refused_by_their_names() {
 #[test]
 fn a_prompt_that_is_none_is_refused() {
     let place = Place::new();
-    let long = "three chefs ".repeat(100_000 / 12);
+    let long = "three chefs ".repeat(8_500);
     for (prompt, says) in [("", "empty"), (" \u{7}\n", "empty"), (&long, "at most 2000 characters")]
     {
         refuses(&place, &["plan", prompt], 2, &[says]);
