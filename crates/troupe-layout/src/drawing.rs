@@ -1,6 +1,6 @@
 //! A layout as a picture for people: boxes from back to front, with names, order and sub-prompts.
 //!
-//! Both renderings are made from one [`Sheet`], so they show the same. Boxes are opaque: what is
+//! Both renderings are made from one `Sheet`, so they show the same. Boxes are opaque: what is
 //! seen of one is what its subject owns. Letters sit in cells of 8 × 8 dots, so a line's width is
 //! known without measuring.
 
