@@ -79,10 +79,16 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
             FileError::NotWritable { path: path.to_owned(), source }
         }
     };
-    if path.is_dir() || path.file_name().is_none() {
+    // A link stays one, and its file is replaced. Renamed over, a pipe or a device (`/dev/null`, for root) would be gone.
+    let target = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => fs::canonicalize(path).map_err(failed)?,
+        Ok(_) | Err(_) => path.to_owned(),
+    };
+    let is_other = fs::metadata(&target).is_ok_and(|found| !found.is_file());
+    if is_other || target.file_name().is_none() {
         return Err(FileError::NotAFile(path.to_owned()));
     }
-    let folder = match path.parent() {
+    let folder = match target.parent() {
         Some(parent) if parent != Path::new("") => parent,
         Some(_) | None => Path::new("."),
     };
@@ -96,7 +102,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         .map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    file.persist(&target).map_err(|error| failed(error.error))?;
     // A folder that can't be synced is no reason to call a written file missing.
     let _synced = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
@@ -211,6 +217,19 @@ mod tests {
         assert!(matches!(write_atomically(&inside, b"x"), Err(FileError::NotWritable { .. })));
         assert!(matches!(write_atomically(folder.path(), b"x"), Err(FileError::NotAFile(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_files_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [socket, file, link] = ["socket", "file", "link"].map(|name| folder.path().join(name));
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(matches!(write_atomically(&socket, b"x"), Err(FileError::NotAFile(_))));
+        fs::write(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(read_text(&file, 3).unwrap(), "new");
     }
 
     #[test]

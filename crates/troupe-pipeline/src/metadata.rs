@@ -17,6 +17,8 @@ const SOURCE_TYPE: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/traine
 /// The largest picture that is read: sides in pixels, and bytes of all text.
 const LARGEST_SIDE: u32 = 16_384;
 const LARGEST_PICTURE: usize = 256 << 20;
+/// The most bytes that one compressed text may become.
+const LARGEST_TEXT: usize = 16 << 20;
 
 /// What A1111 keeps of a picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,8 +97,12 @@ impl Parameters {
             settings.insert(2, ("Schedule type", schedule.clone()));
         }
         if !self.loras.is_empty() {
-            let hashes: Vec<String> =
-                self.loras.iter().map(|(name, hash)| format!("{name}: {hash}")).collect();
+            let hashes: Vec<String> = self
+                .loras
+                .iter()
+                // As A1111 does: a reader splits the list at these.
+                .map(|(name, hash)| format!("{}: {hash}", name.replace([':', ','], "")))
+                .collect();
             settings.push(("Lora hashes", hashes.join(", ")));
         }
         settings.push(("Version", self.version.clone()));
@@ -186,7 +192,12 @@ pub fn read_png(bytes: &[u8]) -> Result<PngContents, MetadataError> {
     let find = |keyword: &str| {
         let international = info.utf8_text.iter().find(|it| it.keyword == keyword);
         let latin = info.uncompressed_latin1_text.iter().find(|it| it.keyword == keyword);
-        international.and_then(|it| it.get_text().ok()).or_else(|| latin.map(|it| it.text.clone()))
+        // `get_text` alone inflates without a limit.
+        let bounded = international.cloned().and_then(|mut it| {
+            it.decompress_text_with_limit(LARGEST_TEXT).ok()?;
+            it.get_text().ok()
+        });
+        bounded.or_else(|| latin.map(|it| it.text.clone()))
     };
     Ok(PngContents { parameters: find("parameters"), troupe: find("troupe") })
 }
@@ -235,6 +246,27 @@ mod tests {
             assert_eq!(contents.parameters, Some(parameters(prompt).text()));
             assert_eq!(contents.troupe.as_deref(), Some("{\"ü\":1}"));
         }
+    }
+
+    #[test]
+    fn a_text_that_inflates_without_end_is_not_read() {
+        for (length, found) in [(1 << 20, true), (LARGEST_TEXT + 1, false)] {
+            let mut bytes = Vec::new();
+            let mut writer = png::Encoder::new(&mut bytes, 1, 1).write_header().unwrap();
+            let mut chunk = ITXtChunk::new("troupe", "a".repeat(length));
+            chunk.compressed = true;
+            writer.write_text_chunk(&chunk).unwrap();
+            writer.write_image_data(&[0]).unwrap();
+            writer.finish().unwrap();
+            assert_eq!(read_png(&bytes).unwrap().troupe.is_some(), found, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn names_of_loras_hold_no_separators() {
+        let mut parameters = parameters("a group");
+        parameters.loras = vec![("a:b, c".to_owned(), "1".to_owned())];
+        assert!(parameters.text().contains("Lora hashes: \"ab c: 1\""));
     }
 
     #[test]

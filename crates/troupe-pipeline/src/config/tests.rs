@@ -156,7 +156,7 @@ fn unknown_keys_name_the_nearest() {
     check("paint.regions = { base = 1 }", 1, 19, &["`base`", "nearest is `base_ratio`"]);
     check("plan.subjects.mim = 3", 1, 15, &["`mim`", "nearest is `min`"]);
     check(&axis(&["name = \"old\", shares = 5"]), 4, 19, &["`shares`", "nearest is `share`"]);
-    check("layout.canvas = { width = 64, heigt = 64 }", 1, 31, &["nearest is `height`"]);
+    check("layout.canvas = { width = 64, heightt = 64 }", 1, 31, &["nearest is `height`"]);
     // Letters count as columns, not their bytes.
     check("paint = { negative = \"äöü\", seed = 1 }", 1, 29, &["`seed`"]);
     check("[paint]\n\"a\\nb\u{1F600}\" = 3", 2, 1, &["`a b"]);
