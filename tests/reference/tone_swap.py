@@ -1,6 +1,6 @@
 """How much of a picture changes when one person's skin tone does: the program paints, this script measures.
 
-    python tests/reference/tone_swap.py BINARY [--seeds 1-8] [--people 1,2,…] [--out DIR] [-- FLAGS OF PAINT…]
+    python tests/reference/tone_swap.py [--seeds 1-8] [--people 1,2,…] [--out DIR] BINARY [-- FLAGS OF PAINT…]
 
 For every seed the prompt is planned and laid out; then for each person the plan is edited to the lightest and to the
 darkest tone, laid out again and painted, with the same noise. A pixel belongs to the person in front of it, as in the

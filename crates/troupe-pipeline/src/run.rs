@@ -329,9 +329,10 @@ fn layout_of(room: &Room, folder: &Path, plan: &ScenePlan) -> Result<Layout, Pip
         return read_document(&path);
     }
     let layout = room.lay_out(plan)?;
-    write_document(&path, &layout)?;
+    // The layout comes last: where it is, its drawing is too, wherever a run was killed.
     let svg = troupe_layout::drawing::svg(&layout);
     files::write_atomically(&folder.join("layout.svg"), svg.as_bytes())?;
+    write_document(&path, &layout)?;
     Ok(layout)
 }
 
