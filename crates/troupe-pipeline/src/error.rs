@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use troupe_core::document::DocumentError;
-use troupe_core::layout::NotACanvas;
+use troupe_core::brief::BriefDocument;
+use troupe_core::document::{Document, DocumentError};
+use troupe_core::layout::{Layout, NotACanvas};
+use troupe_core::plan::ScenePlan;
 use troupe_layout::LayoutError;
 use troupe_llm::{Death, GgufError, LlmError};
 use troupe_models::lora::LoraError;
@@ -99,6 +101,17 @@ pub enum PipelineError {
     /// A picture that doesn't carry its layout.
     #[error("`{path}` carries no layout of ours, so it can't be told what is on it", path = .0.display())]
     NoLayout(PathBuf),
+    /// A file that is no document of ours.
+    #[error(
+        "`{path}` is none of ours: wanted the schema `{}`, `{}` or `{}`, and it is `{found}`",
+        BriefDocument::SCHEMA, ScenePlan::SCHEMA, Layout::SCHEMA, path = path.display()
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// Its schema, or what makes it no JSON.
+        found: String,
+    },
     /// A tensor file isn't what it should be.
     #[error("`{path}`: {problem}", path = path.display())]
     Tensors {
@@ -139,6 +152,7 @@ impl PipelineError {
             | Self::Canvas(_)
             | Self::Metadata(_)
             | Self::NoLayout(_)
+            | Self::NotOurs { .. }
             | Self::Tensors { .. }
             | Self::OtherRun { .. }
             | Self::Usage(_) => 2,

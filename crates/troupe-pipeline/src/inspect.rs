@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde::Deserialize;
 use troupe_core::brief::{Brief, BriefDocument};
 use troupe_core::document::{self, Document};
 use troupe_core::layout::Layout;
@@ -37,19 +38,23 @@ pub fn open(path: &Path) -> Result<Inspected, PipelineError> {
     if path.extension().is_some_and(|it| it.eq_ignore_ascii_case("png")) {
         return picture(path).map(|record| Inspected::Picture(Box::new(record)));
     }
+    #[derive(Deserialize)]
+    struct Probe {
+        schema: Option<String>,
+    }
     let text = files::read_text(path, 16 << 20)?;
-    let place = |schema: &str| text.find(&format!("\"{schema}\""));
-    // A layout embeds its plan, and a plan its brief: the schema that stands first is the file's own.
-    let first = [BriefDocument::SCHEMA, ScenePlan::SCHEMA, Layout::SCHEMA]
-        .into_iter()
-        .filter(|schema| place(schema).is_some())
-        .min_by_key(|schema| place(schema));
-    match first {
-        Some(BriefDocument::SCHEMA) => read_document(path).map(Inspected::Brief),
-        Some(Layout::SCHEMA) => {
-            read_document(path).map(|layout| Inspected::Layout(Box::new(layout)))
+    let schema = serde_json::from_str(&text).map(|Probe { schema }| schema.unwrap_or_default());
+    match schema.as_deref() {
+        Ok(BriefDocument::SCHEMA) => read_document(path).map(Inspected::Brief),
+        Ok(ScenePlan::SCHEMA) => read_document(path).map(|it| Inspected::Plan(Box::new(it))),
+        Ok(Layout::SCHEMA) => read_document(path).map(|it| Inspected::Layout(Box::new(it))),
+        Ok(found) => Err(PipelineError::NotOurs {
+            path: path.to_owned(),
+            found: found.chars().filter(|it| !it.is_control()).take(80).collect(),
+        }),
+        Err(error) => {
+            Err(PipelineError::NotOurs { path: path.to_owned(), found: error.to_string() })
         }
-        Some(_) | None => read_document(path).map(|plan| Inspected::Plan(Box::new(plan))),
     }
 }
 

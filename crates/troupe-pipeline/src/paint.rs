@@ -4,7 +4,7 @@ mod folder;
 mod loras;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use troupe_core::document::Document;
@@ -17,7 +17,7 @@ use troupe_render::{
 use troupe_sampler::{Method, Schedule};
 
 pub use folder::ModelFolder;
-pub use loras::{LoraFile, find_lora};
+pub use loras::{LoraFile, check_configured, find_lora};
 
 use crate::config::PaintConfig;
 use crate::metadata::{Parameters, encode_png};
@@ -132,17 +132,11 @@ impl Easel {
         talk: &mut dyn Talk,
     ) -> Result<Self, PipelineError> {
         use_threads(studio.config.paint.threads);
-        let mut files = Vec::new();
-        for lora in &studio.config.paint.loras {
-            files.push((LoraFile::open(Path::new(&lora.path))?, lora.scale));
-        }
+        let mut files = loras::configured(studio)?;
         for tag in tags {
             files.push((find_lora(studio, &tag.name)?, tag.weight));
         }
-        let scaled: Vec<Scaled> = files
-            .iter()
-            .map(|(file, scale)| Scaled { adapter: file.adapter.clone(), scale: *scale })
-            .collect();
+        let scaled: Vec<Scaled> = files.iter().map(|(file, scale)| file.scaled(*scale)).collect();
         let (painter, applied) = model.load(&scaled)?;
         for lora in &applied {
             talk.note(&format!(

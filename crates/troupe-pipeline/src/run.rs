@@ -20,7 +20,7 @@ use troupe_plan::seats::{PictureRequest, SubjectRange};
 pub use folder::{default_folder, run_hash};
 
 use crate::layout::Room;
-use crate::paint::{Easel, Exchange, ModelFolder, Place, Subject};
+use crate::paint::{Easel, Exchange, ModelFolder, Place, Subject, check_configured};
 use crate::plan::{Reader, cast_all, request};
 use crate::{PipelineError, Studio, Talk, files};
 
@@ -107,6 +107,7 @@ pub fn run(
 ) -> Result<RunReport, PipelineError> {
     let model = ModelFolder::open(studio)?;
     let room = Room::new(studio, &model)?;
+    check_configured(studio, &model)?;
     refuse_early(studio, wanted)?;
     let folder = folder::open(studio, wanted)?;
     let mut failed = Vec::new();

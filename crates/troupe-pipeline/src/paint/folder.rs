@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use troupe_core::layout::Canvas;
 use troupe_models::config::TextFile;
 use troupe_models::hash::checkpoint_hash;
+use troupe_models::lora::attach;
 use troupe_models::weights::{Bytes, Weights};
 use troupe_render::{Applied, Cell, Painter, PainterFiles, RenderError, Scaled};
 
@@ -90,6 +91,19 @@ impl ModelFolder {
     pub fn hashed(&self) -> Hashed {
         let hash = checkpoint_hash((*self.unet.bytes).as_ref());
         Hashed { name: self.found.name.clone(), hash, scale: None }
+    }
+
+    /// Whether LoRAs fit the model; of the weights only the headers are read.
+    ///
+    /// # Errors
+    ///
+    /// If a file of weights is missing or broken, or a LoRA doesn't fit.
+    pub fn fits(&self, loras: &[Scaled]) -> Result<(), PipelineError> {
+        if !loras.is_empty() {
+            let text_encoder = weights(&map(&self.found, TEXT_ENCODER)?)?;
+            attach(loras, &weights(&self.unet)?, &text_encoder)?;
+        }
+        Ok(())
     }
 
     /// Loads the weights with LoRAs.

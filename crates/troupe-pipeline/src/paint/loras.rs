@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use troupe_models::hash::lora_hash;
-use troupe_render::Adapter;
+use troupe_render::{Adapter, Scaled};
 
+use super::ModelFolder;
 use crate::{PipelineError, Studio, files};
 
 /// The largest `adapter_config.json`, in bytes.
@@ -48,6 +49,31 @@ impl LoraFile {
         let name = path.file_stem().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self { name, hash, adapter: Arc::new(adapter) })
     }
+
+    /// The LoRA at a strength.
+    pub fn scaled(&self, scale: f64) -> Scaled {
+        Scaled { adapter: self.adapter.clone(), scale }
+    }
+}
+
+/// The configured LoRAs, each with its scale.
+///
+/// # Errors
+///
+/// If one is missing, broken, or no LoRA.
+pub(super) fn configured(studio: &Studio) -> Result<Vec<(LoraFile, f64)>, PipelineError> {
+    let loras = studio.config.paint.loras.iter();
+    loras.map(|lora| Ok((LoraFile::open(Path::new(&lora.path))?, lora.scale))).collect()
+}
+
+/// Refuses a configured LoRA that is missing or doesn't fit, before any work is done.
+///
+/// # Errors
+///
+/// If there is one.
+pub fn check_configured(studio: &Studio, model: &ModelFolder) -> Result<(), PipelineError> {
+    let files = configured(studio)?;
+    model.fits(&files.iter().map(|(file, scale)| file.scaled(*scale)).collect::<Vec<_>>())
 }
 
 /// The LoRA that a prompt names: one of the configured ones, or `NAME.safetensors` in `loras/` beside the
