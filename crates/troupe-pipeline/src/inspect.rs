@@ -29,6 +29,12 @@ pub enum Inspected {
     Picture(Box<PictureRecord>),
 }
 
+/// What a document of ours begins with.
+#[derive(Deserialize)]
+struct Probe {
+    schema: Option<String>,
+}
+
 /// Opens a file by what is in it.
 ///
 /// # Errors
@@ -37,10 +43,6 @@ pub enum Inspected {
 pub fn open(path: &Path) -> Result<Inspected, PipelineError> {
     if path.extension().is_some_and(|it| it.eq_ignore_ascii_case("png")) {
         return picture(path).map(|record| Inspected::Picture(Box::new(record)));
-    }
-    #[derive(Deserialize)]
-    struct Probe {
-        schema: Option<String>,
     }
     let text = files::read_text(path, 16 << 20)?;
     let schema = serde_json::from_str(&text).map(|Probe { schema }| schema.unwrap_or_default());
