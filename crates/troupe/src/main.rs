@@ -9,6 +9,7 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use troupe_pipeline::PipelineError;
 
 use crate::arguments::{Arguments, Command};
 
@@ -25,6 +26,10 @@ fn main() -> ExitCode {
     }
     match commands::execute(&arguments) {
         Ok(code) => ExitCode::from(code),
+        Err(PipelineError::Stopped) => {
+            terminal::say("stopped; what is finished is whole, and the same command goes on");
+            ExitCode::from(terminal::stopped_by())
+        }
         Err(error) => {
             terminal::say(&format!("error: {}", terminal::chain(&error)));
             ExitCode::from(error.exit_code())

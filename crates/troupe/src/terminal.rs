@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use troupe_pipeline::{Progress, Talk};
@@ -43,6 +43,14 @@ pub(crate) struct Terminal {
     stop: Arc<AtomicBool>,
 }
 
+/// The signal that asked this program to stop; 0 if none did.
+static SIGNAL: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
+/// The exit code of a program that a signal stopped.
+pub(crate) fn stopped_by() -> u8 {
+    u8::try_from(128 + SIGNAL.load(Ordering::Relaxed)).unwrap_or(130)
+}
+
 impl Terminal {
     pub(crate) fn new(quiet: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -54,6 +62,8 @@ impl Terminal {
                 Arc::clone(&stop),
             );
             let _first = signal_hook::flag::register(signal, Arc::clone(&stop));
+            let number = usize::try_from(signal).unwrap_or_default();
+            let _which = signal_hook::flag::register_usize(signal, Arc::clone(&SIGNAL), number);
         }
         let lines = !std::io::stderr().is_terminal();
         let bar = ProgressBar::hidden();

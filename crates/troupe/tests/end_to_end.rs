@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -140,6 +140,28 @@ fn a_batch_that_was_killed_ends_as_an_undisturbed_one() {
     assert_eq!(report["kept"].as_u64(), u64::try_from(half).ok());
     assert_eq!(report["pictures"].as_u64(), Some(20));
     same(&place.path("whole"), &place.path("killed"));
+}
+
+#[test]
+fn a_signal_stops_between_steps_with_nothing_half_written() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let place = Place::new();
+        let batch = ["--quiet", "run", BASKETBALL, "--steps", "400", "--out", "run"];
+        let mut child =
+            place.command(&batch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while !place.path("run/0001/layout.json").exists() {
+            assert!(start.elapsed() < Duration::from_mins(5), "it lays out nothing");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let number = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &number]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let left = files(&place.path("run"));
+        assert!(!left.contains_key("0001/image.png"), "it was painted to the end");
+        assert!(left.contains_key("run.toml") && left.contains_key("0001/layout.json"));
+        assert!(left.keys().all(|name| !name.ends_with(".tmp")), "something is half written");
+    }
 }
 
 #[test]
