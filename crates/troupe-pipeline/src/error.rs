@@ -95,6 +95,11 @@ pub enum PipelineError {
         /// Where it was looked for.
         looked: String,
     },
+    /// A prompt that names a LoRA by a path.
+    #[error(
+        "the prompt asks for the LoRA `{0}`, and wanted is a plain name: what a prompt says is no path"
+    )]
+    LoraPath(String),
     /// A PNG file can't be written or read.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -156,6 +161,7 @@ impl PipelineError {
             | Self::Tensors { .. }
             | Self::OtherRun { .. }
             | Self::Usage(_) => 2,
+            Self::LoraPath(_) => 6,
             Self::File(error) => error.exit_code(),
             Self::Manifest(error) => error.exit_code(),
             Self::NoLora { .. } | Self::Gguf { .. } => 3,

@@ -99,9 +99,7 @@ pub fn find_lora(studio: &Studio, name: &str) -> Result<LoraFile, PipelineError>
     }
     match candidates.iter().find(|path| path.is_file()) {
         Some(path) => LoraFile::open(path),
-        None if !plain => Err(PipelineError::Usage(format!(
-            "the prompt asks for the LoRA `{name}`, and a name has no path in it"
-        ))),
+        None if !plain => Err(PipelineError::LoraPath(name.to_owned())),
         None => Err(PipelineError::NoLora {
             name: name.to_owned(),
             looked: candidates
