@@ -215,8 +215,11 @@ impl Document for ScenePlan {
             }
         }
         for tag in &self.loras {
-            if !tag.weight.is_finite() {
-                return Err(format!("the weight of the LoRA `{}` is not a number", tag.name));
+            if !(-10.0..=10.0).contains(&tag.weight) {
+                let LoraTag { name, weight } = tag;
+                return Err(format!(
+                    "the weight of the LoRA `{name}` takes -10 to 10, and is {weight}"
+                ));
             }
         }
         Ok(())

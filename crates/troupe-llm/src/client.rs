@@ -4,13 +4,15 @@
 //! [`LlmError`]. Every wait has an end, the child never outlives its [`Client`], and once the client is closed or
 //! dropped, the model's memory is free.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{ffi::OsString, io, path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     runtime::{Builder, Runtime},
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
@@ -31,6 +33,8 @@ pub struct ChildProgram {
     pub arguments: Vec<OsString>,
     /// Where llama.cpp's log goes.
     pub log: ChildLog,
+    /// Once this is true, whatever the child is doing ends with [`LlmError::Stopped`].
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 /// Where llama.cpp's log goes.
@@ -44,6 +48,8 @@ pub enum ChildLog {
 
 /// How much longer than its time limit a completion may take before the child is killed.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often the flag that stops everything is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
 /// How long a child has to end after its input has, or after it closed its output.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -165,9 +171,18 @@ impl BlockingClient {
     }
 }
 
+/// Waits until somebody raises the flag; for ever, if there is none.
+async fn raised(stop: Option<Arc<AtomicBool>>) {
+    let Some(stop) = stop else { return std::future::pending().await };
+    while !stop.load(Ordering::Relaxed) {
+        sleep(GLANCE).await;
+    }
+}
+
 /// The child and the pipes to it.
 #[derive(Debug)]
 struct Connection {
+    stop: Option<Arc<AtomicBool>>,
     child: Child,
     /// `None` once the child shall end.
     stdin: Option<ChildStdin>,
@@ -205,7 +220,16 @@ impl Connection {
         let Some(stdout) = child.stdout.take() else {
             return Err(failed(io::Error::other("it has no standard output")));
         };
-        Ok(Self { child, stdin, stdout, stderr, received: Vec::new(), log: Tail::default(), model })
+        Ok(Self {
+            child,
+            stdin,
+            stdout,
+            stderr,
+            received: Vec::new(),
+            log: Tail::default(),
+            model,
+            stop: program.stop.clone(),
+        })
     }
 
     /// Sends a request, and waits for its answer; a [`Reply::Failed`] comes back as an error.
@@ -219,11 +243,22 @@ impl Connection {
         // A deadline that can't be represented is none: a century.
         let now = Instant::now();
         let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_hours(876_000));
-        let answer = timeout_at(deadline, self.exchange(request, on_progress)).await;
-        answer.unwrap_or_else(|_| {
-            self.kill();
-            Err(LlmError::TimedOut { doing, limit })
-        })
+        let stop = self.stop.clone();
+        let answer = tokio::select! {
+            answer = timeout_at(deadline, self.exchange(request, on_progress)) => Some(answer),
+            () = raised(stop) => None,
+        };
+        match answer {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) => {
+                self.kill();
+                Err(LlmError::TimedOut { doing, limit })
+            }
+            None => {
+                self.kill();
+                Err(LlmError::Stopped)
+            }
+        }
     }
 
     async fn exchange(

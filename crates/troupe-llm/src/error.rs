@@ -45,6 +45,9 @@ pub enum LlmError {
         /// How long it had.
         limit: Duration,
     },
+    /// Whoever asked wants no answer any more; the child was killed.
+    #[error("the language model was stopped")]
+    Stopped,
     /// The child says something that isn't part of the protocol, and was killed.
     #[error("the language model's process answers nonsense: {reason}")]
     Protocol {

@@ -23,6 +23,7 @@ fn program() -> ChildProgram {
         program: PathBuf::from(env!("CARGO_BIN_EXE_troupe-llm-serve")),
         arguments: Vec::new(),
         log: ChildLog::Quoted,
+        stop: None,
     }
 }
 

@@ -20,6 +20,7 @@ fn script(folder: &TempDir, text: &str) -> ChildProgram {
         program: PathBuf::from("/bin/sh"),
         arguments: vec!["-c".into(), format!("echo $$ > '{}'; {text}", pid.display()).into()],
         log: ChildLog::Quoted,
+        stop: None,
     }
 }
 
@@ -153,6 +154,7 @@ fn a_program_that_is_not_there_is_named() {
         program: PathBuf::from("/nowhere/troupe"),
         arguments: Vec::new(),
         log: ChildLog::Quoted,
+        stop: None,
     };
     let error = start(&program, Duration::from_secs(1)).unwrap_err();
     assert!(error.to_string().contains("`/nowhere/troupe` can't be started"), "{error}");

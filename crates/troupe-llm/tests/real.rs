@@ -85,6 +85,7 @@ fn a_stock_model_answers_every_group_prompt_within_the_limits() {
         program: PathBuf::from(env!("CARGO_BIN_EXE_troupe-llm-serve")),
         arguments: Vec::new(),
         log: ChildLog::Quoted,
+        stop: None,
     };
     let request = LoadRequest { model, context: 2048, threads: 0 };
     let mut client = BlockingClient::start(&program, &request, TIME_LIMIT).unwrap();

@@ -121,6 +121,31 @@ pub struct PaintConfig {
     pub loras: Vec<LoraConfig>,
 }
 
+impl PaintConfig {
+    /// Holds settings that came by another way than a configuration to the same bounds.
+    ///
+    /// # Errors
+    ///
+    /// With the setting that is out of bounds.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |key: &str, value: f64, least: f64, most: f64| {
+            if least <= value && value <= most {
+                return Ok(());
+            }
+            Err(format!("`paint.{key}` takes {least} to {most}, and is {value}"))
+        };
+        within("steps", f64::from(self.steps), 1.0, 1000.0)?;
+        within("guidance", self.guidance, 1.0, 50.0)?;
+        within("regions.base_ratio", self.regions.base_ratio, 0.0, 1.0)?;
+        within("regions.isolate", self.regions.isolate, 0.0, 1.0)?;
+        for lora in &self.loras {
+            within("loras.scale", lora.scale, -10.0, 10.0)?;
+        }
+        let known = self.sampler.parse::<troupe_sampler::Method>();
+        known.map(|_| ()).map_err(|error| format!("`paint.sampler`: {error}"))
+    }
+}
+
 /// How much the subjects' prompts say in their boxes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -95,6 +95,19 @@ pub enum PipelineError {
         /// Where it was looked for.
         looked: String,
     },
+    /// A picture that another model painted.
+    #[error(
+        "the picture was painted with {wanted}, and here is {found}; name another with --model or --lora to paint it anew"
+    )]
+    OtherModel {
+        /// The model or LoRA that the picture names, with its hash.
+        wanted: String,
+        /// What there is.
+        found: String,
+    },
+    /// The threads can't be started.
+    #[error("wanted {0} threads (0 is one for each processor), and the system doesn't start them")]
+    Threads(usize),
     /// A prompt that names a LoRA by a path.
     #[error(
         "the prompt asks for the LoRA `{0}`, and wanted is a plain name: what a prompt says is no path"
@@ -162,13 +175,16 @@ impl PipelineError {
             | Self::OtherRun { .. }
             | Self::Usage(_) => 2,
             Self::LoraPath(_) => 6,
+            Self::Threads(_) => 4,
             Self::File(error) => error.exit_code(),
             Self::Manifest(error) => error.exit_code(),
-            Self::NoLora { .. } | Self::Gguf { .. } => 3,
+            Self::NoLora { .. } | Self::OtherModel { .. } | Self::Gguf { .. } => 3,
             Self::Lora(error) => blame(error.blame()),
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
+            Self::Render(RenderError::Candle(_)) | Self::Template(_) => 70,
             Self::Render(error) => error.blame().map_or(2, blame),
             Self::Llm(error) => match error {
+                LlmError::Stopped => 130,
                 LlmError::Died { death: Death::Signal(9), .. } => 4,
                 LlmError::Request { .. } => 2,
                 LlmError::Model { .. }
@@ -177,7 +193,6 @@ impl PipelineError {
                 | LlmError::TimedOut { .. }
                 | LlmError::Protocol { .. } => 3,
             },
-            Self::Template(_) => 70,
         }
     }
 }

@@ -41,7 +41,8 @@ struct Probe {
 ///
 /// If it is none of ours.
 pub fn open(path: &Path) -> Result<Inspected, PipelineError> {
-    if path.extension().is_some_and(|it| it.eq_ignore_ascii_case("png")) {
+    let bytes = files::map(path)?;
+    if (*bytes).as_ref().starts_with(b"\x89PNG") {
         return picture(path).map(|record| Inspected::Picture(Box::new(record)));
     }
     let text = files::read_text(path, 16 << 20)?;

@@ -4,7 +4,8 @@ mod folder;
 mod loras;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use troupe_core::document::Document;
@@ -31,7 +32,10 @@ pub struct PictureRecord {
     pub schema: String,
     /// The seed of its noise.
     pub seed: Seed,
-    /// The resolved `[paint]`.
+    /// Whether its noise was given, and doesn't come from the seed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub noise_given: bool,
+    /// The resolved `[paint]`, with names where it had paths.
     pub paint: PaintConfig,
     /// The model, and its hash.
     pub model: Hashed,
@@ -64,6 +68,9 @@ pub struct Hashed {
 pub struct Plain {
     /// The prompt, without LoRA tags.
     pub prompt: String,
+    /// The LoRAs that its tags asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraTag>,
     /// The size.
     pub canvas: Canvas,
 }
@@ -72,6 +79,11 @@ impl Document for PictureRecord {
     const SCHEMA: &'static str = "troupe.picture/1";
 
     fn check(&self) -> Result<(), String> {
+        self.paint.check()?;
+        let names = self.paint.loras.iter().map(|lora| &lora.path).chain([&self.paint.model]);
+        if let Some(path) = names.into_iter().find(|name| name.contains(['/', '\\', '\0'])) {
+            return Err(format!("models and LoRAs go by name in a picture, and this is `{path}`"));
+        }
         match (&self.plain, &self.layout) {
             (None, Some(layout)) => layout.check(),
             (Some(_), None) => Ok(()),
@@ -131,7 +143,7 @@ impl Easel {
         tags: &[LoraTag],
         talk: &mut dyn Talk,
     ) -> Result<Self, PipelineError> {
-        use_threads(studio.config.paint.threads);
+        use_threads(studio.config.paint.threads)?;
         let mut files = loras::configured(studio)?;
         for tag in tags {
             files.push((find_lora(studio, &tag.name)?, tag.weight));
@@ -167,6 +179,24 @@ impl Easel {
             tags: tags.to_vec(),
             knows: model.knows(),
         })
+    }
+
+    /// Whether this is what painted a picture.
+    ///
+    /// # Errors
+    ///
+    /// If it is another model, or there are other LoRAs.
+    pub fn check(&self, record: &PictureRecord) -> Result<(), PipelineError> {
+        let all = |model: &Hashed, loras: &[Hashed]| {
+            let parts = std::iter::once(model).chain(loras);
+            let parts = parts.map(|it| match it.scale {
+                Some(scale) => format!("{} [{}] at {scale}", it.name, it.hash),
+                None => format!("{} [{}]", it.name, it.hash),
+            });
+            parts.collect::<Vec<_>>().join(", ")
+        };
+        let (wanted, found) = (all(&record.model, &record.loras), all(&self.model, &self.loras));
+        if wanted == found { Ok(()) } else { Err(PipelineError::OtherModel { wanted, found }) }
     }
 
     /// Whether these are the tags that the model was loaded with.
@@ -232,7 +262,8 @@ impl Easel {
         let record = PictureRecord {
             schema: PictureRecord::SCHEMA.to_owned(),
             seed,
-            paint: paint.clone(),
+            noise_given: exchange.noise.is_some(),
+            paint: self.named(paint),
             model: self.model.clone(),
             loras: self.loras.clone(),
             plain: match subject {
@@ -264,6 +295,17 @@ impl Easel {
         let size = (canvas.width(), canvas.height());
         let level = studio.config.run.metadata;
         Ok(encode_png(&picture.rgb, size, level, &parameters, &record)?)
+    }
+
+    /// Settings with names where they have paths, which are nobody else's business.
+    fn named(&self, paint: &PaintConfig) -> PaintConfig {
+        let mut paint = paint.clone();
+        paint.model.clone_from(&self.model.name);
+        for lora in &mut paint.loras {
+            let name = Path::new(&lora.path).file_name();
+            lora.path = name.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+        }
+        paint
     }
 
     /// Says which people the model has never seen.
@@ -301,10 +343,11 @@ fn group(layout: &Layout) -> Scene {
     }
 }
 
-/// Sets how many threads compute, once; 0 is as many as there are processors.
-fn use_threads(threads: usize) {
-    // A second call in one process changes nothing, and nothing depends on the number but time.
-    let _built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+/// Sets how many threads compute, once in a process; 0 is as many as there are processors.
+fn use_threads(threads: usize) -> Result<(), PipelineError> {
+    static STARTED: OnceLock<bool> = OnceLock::new();
+    let start = || rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_ok();
+    if *STARTED.get_or_init(start) { Ok(()) } else { Err(PipelineError::Threads(threads)) }
 }
 
 /// Hands progress on, keeps latents, and stops.

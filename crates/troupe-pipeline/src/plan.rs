@@ -80,6 +80,7 @@ impl Reader {
         };
         let mut model = Reading { client: &mut self.client, talk, prompt, of };
         reading::read_brief(text, &mut model, style).map_err(|error| match error {
+            ReadError::Model(LlmError::Stopped) => PipelineError::Stopped,
             ReadError::Model(error) => error.into(),
             ReadError::Template(problem) => PipelineError::Template(problem),
             ReadError::Rejected(rejected) => PipelineError::Rejected {

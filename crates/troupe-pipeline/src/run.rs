@@ -3,25 +3,27 @@
 //! Stage by stage: all prompts are read, then the whole batch is cast, then everything is laid out and painted. What
 //! is on disk already is taken as it is, so a second call does only what is missing; every file is whole or absent.
 
+mod briefs;
 mod folder;
 mod tallies;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use troupe_core::brief::{Brief, BriefDocument};
+use troupe_core::brief::Brief;
 use troupe_core::document::{self, Document};
 use troupe_core::layout::Layout;
 use troupe_core::plan::ScenePlan;
 use troupe_plan::prompt::UserPrompt;
+use troupe_plan::refresh::refresh;
 use troupe_plan::seats::{PictureRequest, SubjectRange};
 
+pub use briefs::{brief_document, keep_rejected};
 pub use folder::{default_folder, run_hash};
 
 use crate::layout::Room;
-use crate::paint::{Easel, Exchange, ModelFolder, Place, Subject, check_configured};
-use crate::plan::{Reader, cast_all, request};
+use crate::paint::{Easel, Exchange, ModelFolder, Place, Subject, check_configured, find_lora};
+use crate::plan::{cast_all, request};
 use crate::{PipelineError, Studio, Talk, files};
 
 /// What is to be done.
@@ -108,13 +110,13 @@ pub fn run(
     let model = ModelFolder::open(studio)?;
     let room = Room::new(studio, &model)?;
     check_configured(studio, &model)?;
-    refuse_early(studio, wanted)?;
+    refuse_early(studio, wanted, &model)?;
     let folder = folder::open(studio, wanted)?;
     let mut failed = Vec::new();
     let mut jobs = jobs(wanted, &folder);
     sweep(&folder, &jobs)?;
 
-    read_all(studio, &mut jobs, &mut failed, talk)?;
+    briefs::read_all(studio, &mut jobs, &mut failed, talk)?;
     let plans = plan_all(studio, wanted, &jobs, &mut failed)?;
     let report = paint_all(studio, (&model, &room), &jobs, &plans, &mut failed, talk)?;
     tallies::write(&folder, &plans)?;
@@ -123,24 +125,39 @@ pub fn run(
 }
 
 /// Refuses what no picture could come of, before there is a folder.
-fn refuse_early(studio: &Studio, wanted: &RunRequest) -> Result<(), PipelineError> {
+fn refuse_early(
+    studio: &Studio,
+    wanted: &RunRequest,
+    model: &ModelFolder,
+) -> Result<(), PipelineError> {
     if let Some(people) = wanted.subjects {
         SubjectRange::new(people, people)?;
     }
-    let mut refused = None;
+    let (mut refused, mut some, mut tags) = (None, false, Vec::new());
     for written in &wanted.prompts {
         match UserPrompt::parse(written) {
-            Ok(_) => {
-                // A run that goes on may have no prompts left to read.
-                if !folder::exists(studio, wanted) {
-                    studio.manifest.planner(&studio.config.plan.model)?;
-                }
-                return Ok(());
+            Ok(prompt) => {
+                some = true;
+                tags.extend(prompt.loras);
             }
             Err(error) => refused = refused.or(Some(error)),
         }
     }
-    refused.map_or(Ok(()), |error| Err(error.into()))
+    match refused {
+        Some(error) if !some => return Err(error.into()),
+        Some(_) | None => {}
+    }
+    // One that is missing would leave seats in the cast that nobody paints.
+    tags.sort_by(|a, b| a.name.cmp(&b.name));
+    tags.dedup_by(|a, b| a.name == b.name);
+    for tag in &tags {
+        model.fits(&[find_lora(studio, &tag.name)?.scaled(tag.weight)])?;
+    }
+    // A run that goes on may have no prompts left to read.
+    if !folder::exists(studio, wanted) {
+        studio.manifest.planner(&studio.config.plan.model)?;
+    }
+    Ok(())
 }
 
 /// Removes what a killed run was writing; a picture is the last thing in its folder.
@@ -162,84 +179,6 @@ fn jobs(wanted: &RunRequest, folder: &Path) -> Vec<Job> {
         }
     }
     jobs
-}
-
-/// Reads every prompt once, or takes the brief that is there.
-fn read_all(
-    studio: &Studio,
-    jobs: &mut [Job],
-    failed: &mut Vec<Failure>,
-    talk: &mut dyn Talk,
-) -> Result<(), PipelineError> {
-    let mut known: BTreeMap<String, Result<Brief, Failure>> = BTreeMap::new();
-    let mut texts: Vec<&str> = jobs
-        .iter()
-        .filter_map(|job| job.prompt.as_ref().ok())
-        .map(|prompt| prompt.text.as_str())
-        .collect();
-    texts.sort_unstable();
-    texts.dedup();
-    let of = texts.len();
-    let mut reader: Option<Reader> = None;
-    for (index, job) in jobs.iter_mut().enumerate() {
-        let number = index + 1;
-        let prompt = match &job.prompt {
-            Ok(prompt) => prompt,
-            Err(failure) => {
-                failed.push(failure.clone());
-                continue;
-            }
-        };
-        let path = job.folder.join("brief.json");
-        if path.exists() {
-            let document: BriefDocument = read_document(&path)?;
-            if document.prompt == prompt.text {
-                known.insert(prompt.text.clone(), Ok(document.brief));
-            }
-        }
-        if !known.contains_key(&prompt.text) {
-            if talk.stopped() {
-                return Err(PipelineError::Stopped);
-            }
-            let mut open = match reader.take() {
-                Some(open) => open,
-                None => Reader::start(studio)?,
-            };
-            let read = open.read(&prompt.text, (known.len() + 1, of), talk);
-            let entry = match read {
-                Ok(read) => {
-                    reader = Some(open);
-                    Ok(read.brief)
-                }
-                Err(error) => {
-                    if let PipelineError::Rejected { replies, .. } = &error {
-                        keep_rejected(&job.folder, &prompt.text, replies)?;
-                        reader = Some(open);
-                    } // Else its process may be gone: the next prompt starts another.
-                    Err(failure(number, &error))
-                }
-            };
-            known.insert(prompt.text.clone(), entry);
-        }
-        match known.get(&prompt.text) {
-            Some(Ok(brief)) => {
-                job.brief = Some(brief.clone());
-                if !path.exists() {
-                    files::write_atomically(
-                        &job.folder.join("prompt.txt"),
-                        format!("{}\n", prompt.text).as_bytes(),
-                    )?;
-                    write_document(&path, &brief_document(&prompt.text, brief))?;
-                }
-            }
-            Some(Err(failure)) => failed.push(Failure { picture: number, ..failure.clone() }),
-            None => {}
-        }
-    }
-    if let Some(reader) = reader {
-        reader.close();
-    }
-    Ok(())
 }
 
 /// Casts the whole batch; a plan that is there, perhaps edited, is taken as it is.
@@ -264,7 +203,11 @@ fn plan_all(
     for (plan, job) in cast.plans().zip(jobs) {
         let path = job.folder.join("plan.json");
         let plan = match plan {
-            Some(_) if path.exists() => Some(read_document(&path)?),
+            Some(_) if path.exists() => {
+                let mut plan = read_document(&path)?;
+                refresh(&mut plan); // A person may have edited it.
+                Some(plan)
+            }
             Some(plan) => {
                 write_document(&path, &plan)?;
                 Some(plan)
@@ -300,9 +243,12 @@ fn paint_all(
         }
         let place = Place { picture: index + 1, of: jobs.len() };
         let painted = layout_of(room, &job.folder, plan).and_then(|layout| {
-            let ready = match easel.take() {
-                Some(ready) if ready.suits(&plan.loras) => ready,
-                Some(_) | None => Easel::load(studio, model, &plan.loras, talk)?,
+            let plan = &layout.plan;
+            // One that doesn't suit is gone before the next is loaded.
+            let kept = easel.take().filter(|it: &Easel| it.suits(&plan.loras));
+            let ready = match kept {
+                Some(ready) => ready,
+                None => Easel::load(studio, model, &plan.loras, talk)?,
             };
             for note in &plan.notes {
                 talk.note(note);
@@ -323,11 +269,14 @@ fn paint_all(
     Ok((pictures, kept))
 }
 
-/// The layout that is there, or a new one.
+/// The layout that is there, unless the plan has been edited since; else a new one.
 fn layout_of(room: &Room, folder: &Path, plan: &ScenePlan) -> Result<Layout, PipelineError> {
     let path = folder.join("layout.json");
     if path.exists() {
-        return read_document(&path);
+        let layout: Layout = read_document(&path)?;
+        if layout.plan == *plan {
+            return Ok(layout);
+        }
     }
     let layout = room.lay_out(plan)?;
     // The layout comes last: where it is, its drawing is too, wherever a run was killed.
@@ -335,33 +284,6 @@ fn layout_of(room: &Room, folder: &Path, plan: &ScenePlan) -> Result<Layout, Pip
     files::write_atomically(&folder.join("layout.svg"), svg.as_bytes())?;
     write_document(&path, &layout)?;
     Ok(layout)
-}
-
-/// A brief with what it was read from.
-pub fn brief_document(prompt: &str, brief: &Brief) -> BriefDocument {
-    BriefDocument {
-        schema: BriefDocument::SCHEMA.to_owned(),
-        prompt: prompt.to_owned(),
-        brief: brief.clone(),
-    }
-}
-
-/// Keeps replies that are no brief, beside where the brief would be.
-///
-/// # Errors
-///
-/// If the file can't be written.
-pub fn keep_rejected(
-    folder: &Path,
-    prompt: &str,
-    replies: &[String],
-) -> Result<PathBuf, PipelineError> {
-    let path = folder.join("brief.rejected.json");
-    let kept = serde_json::json!({
-        "schema": "troupe.rejected-brief/1", "prompt": prompt, "replies": replies,
-    });
-    files::write_atomically(&path, format!("{kept:#}\n").as_bytes())?;
-    Ok(path)
 }
 
 /// Reads a document of ours.

@@ -86,7 +86,7 @@ fn tag(inner: &str) -> Option<LoraTag> {
     let (name, weight) = inner.split_once(':').unwrap_or((inner, "1"));
     let (name, weight) = (name.trim(), weight.trim().parse::<f64>().ok()?);
     let fits = !name.is_empty() && name.chars().count() <= LONGEST_NAME && !name.contains('<');
-    (fits && weight.is_finite()).then(|| LoraTag { name: name.to_owned(), weight })
+    (fits && (-10.0..=10.0).contains(&weight)).then(|| LoraTag { name: name.to_owned(), weight })
 }
 
 /// Control characters, and those of Unicode that turn or hide text.

@@ -151,7 +151,7 @@ pub(crate) enum LoraCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Print the configuration as it results from defaults, file, environment and flags
+    /// Print the configuration as it results from defaults, file and environment
     Show,
 }
 

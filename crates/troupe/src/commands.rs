@@ -13,7 +13,7 @@ use troupe_pipeline::core::plan::{LoraTag, ScenePlan};
 use troupe_pipeline::core::seed::Seed;
 use troupe_pipeline::inspect::{self, Inspected};
 use troupe_pipeline::layout::Room;
-use troupe_pipeline::paint::{Easel, Exchange, ModelFolder, Place, Plain, Subject};
+use troupe_pipeline::paint::{Easel, Exchange, ModelFolder, PictureRecord, Place, Plain, Subject};
 use troupe_pipeline::plan::{Reader, cast_all, request};
 use troupe_pipeline::run::{self, RunRequest, read_document, write_document};
 use troupe_pipeline::{PipelineError, Studio, config, files};
@@ -159,30 +159,27 @@ fn paint_file(
         Inspected::Layout(layout) => {
             let seed = setup::seed(seed).unwrap_or(layout.plan.seed);
             let tags = &layout.plan.loras;
-            painted(arguments, &studio, Subject::Layout(&layout), seed, tags, exchange, output)
+            let subject = Subject::Layout(&layout);
+            let job = PaintJob { subject, seed, tags, same_as: None };
+            painted(arguments, &studio, &job, exchange, output)
         }
         Inspected::Picture(record) => {
             // The picture's own settings, except where a flag says otherwise.
             studio.config.paint = setup::repaint(&record.paint, &studio.config.paint, flags);
-            let seed = setup::seed(seed).unwrap_or(record.seed);
-            match (&record.layout, &record.plain) {
-                (Some(layout), _) => {
-                    let tags = &layout.plan.loras;
-                    painted(
-                        arguments,
-                        &studio,
-                        Subject::Layout(layout),
-                        seed,
-                        tags,
-                        exchange,
-                        output,
-                    )
-                }
-                (None, Some(plain)) => {
-                    painted(arguments, &studio, Subject::Plain(plain), seed, &[], exchange, output)
-                }
-                (None, None) => Err(PipelineError::NoLayout(input.to_owned())),
+            if record.noise_given && exchange.noise.is_none() {
+                let text =
+                    format!("`{}` began with given noise; name it with --noise", input.display());
+                return Err(PipelineError::Usage(text));
             }
+            let seed = setup::seed(seed).unwrap_or(record.seed);
+            let (subject, tags) = match (&record.layout, &record.plain) {
+                (Some(layout), _) => (Subject::Layout(layout), &layout.plan.loras),
+                (None, Some(plain)) => (Subject::Plain(plain), &plain.loras),
+                (None, None) => return Err(PipelineError::NoLayout(input.to_owned())),
+            };
+            let same = flags.model.is_none() && flags.loras.is_empty();
+            let job = PaintJob { subject, seed, tags, same_as: same.then_some(&*record) };
+            painted(arguments, &studio, &job, exchange, output)
         }
         Inspected::Plan(_) | Inspected::Brief(_) => Err(PipelineError::Usage(format!(
             "`{}` has no boxes yet; `troupe plan` and `troupe layout` come before painting",
@@ -209,27 +206,38 @@ fn paint_prompt(
             .map_or_else(|| Canvas::new(512, 512), Ok)?,
     };
     let seed = setup::seed(seed).unwrap_or(Seed(studio.config.run.seed));
-    let plain = Plain { prompt: prompt.text, canvas };
-    painted(arguments, &studio, Subject::Plain(&plain), seed, &prompt.loras, exchange, output)
+    let plain = Plain { prompt: prompt.text, loras: prompt.loras, canvas };
+    let job = PaintJob { subject: Subject::Plain(&plain), seed, tags: &plain.loras, same_as: None };
+    painted(arguments, &studio, &job, exchange, output)
+}
+
+/// What is painted, with which LoRAs.
+struct PaintJob<'a> {
+    subject: Subject<'a>,
+    seed: Seed,
+    tags: &'a [LoraTag],
+    /// The picture that must come out again, with the same model.
+    same_as: Option<&'a PictureRecord>,
 }
 
 fn painted(
     arguments: &Arguments,
     studio: &Studio,
-    subject: Subject<'_>,
-    seed: Seed,
-    tags: &[LoraTag],
+    job: &PaintJob<'_>,
     exchange: &Exchange,
     output: &Path,
 ) -> Result<u8, PipelineError> {
     let mut terminal = Terminal::new(arguments.quiet);
-    let easel = Easel::load(studio, &ModelFolder::open(studio)?, tags, &mut terminal)?;
+    let easel = Easel::load(studio, &ModelFolder::open(studio)?, job.tags, &mut terminal)?;
+    if let Some(record) = job.same_as {
+        easel.check(record)?;
+    }
     let place = Place { picture: 1, of: 1 };
-    let png = easel.paint(studio, subject, seed, exchange, place, &mut terminal)?;
+    let png = easel.paint(studio, job.subject, job.seed, exchange, place, &mut terminal)?;
     drop(terminal);
     files::write_atomically(output, &png)?;
     if arguments.json {
-        print(&format!("{}\n", json!({ "image": output, "seed": seed.0 })));
+        print(&format!("{}\n", json!({ "image": output, "seed": job.seed.0 })));
     } else {
         print(&format!("{}\n", output.display()));
     }

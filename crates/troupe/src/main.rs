@@ -9,7 +9,6 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use troupe_pipeline::PipelineError;
 
 use crate::arguments::{Arguments, Command};
 
@@ -26,7 +25,7 @@ fn main() -> ExitCode {
     }
     match commands::execute(&arguments) {
         Ok(code) => ExitCode::from(code),
-        Err(PipelineError::Stopped) => {
+        Err(error) if error.exit_code() == 130 => {
             terminal::say("stopped; what is finished is whole, and the same command goes on");
             ExitCode::from(terminal::stopped_by())
         }

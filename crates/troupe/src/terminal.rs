@@ -10,7 +10,13 @@ use troupe_pipeline::{Progress, Talk};
 
 /// Says something to a person. What can't be said is lost, as there is nobody to tell.
 pub(crate) fn say(text: &str) {
+    let text = plain(text);
     let _said = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A text without what a terminal takes for commands; models and files of strangers wrote parts of it.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() && it != '\n' { ' ' } else { it }).collect()
 }
 
 /// Prints data. A reader that has gone away has read enough.
@@ -46,6 +52,14 @@ pub(crate) struct Terminal {
 /// The signal that asked this program to stop; 0 if none did.
 static SIGNAL: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
+/// Whether this program was asked to stop.
+static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// What a signal raises.
+pub(crate) fn stop_flag() -> Arc<AtomicBool> {
+    Arc::clone(&STOP)
+}
+
 /// The exit code of a program that a signal stopped.
 pub(crate) fn stopped_by() -> u8 {
     u8::try_from(128 + SIGNAL.load(Ordering::Relaxed)).unwrap_or(130)
@@ -53,7 +67,7 @@ pub(crate) fn stopped_by() -> u8 {
 
 impl Terminal {
     pub(crate) fn new(quiet: bool) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = stop_flag();
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // The second one ends the program at once; without a handler the first does, too.
             let _second = signal_hook::flag::register_conditional_shutdown(

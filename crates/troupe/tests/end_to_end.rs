@@ -90,6 +90,23 @@ fn every_way_to_a_picture_gives_the_same_bytes() {
         "the seed does nothing"
     );
 
+    // No path of this machine is in a picture, also where the model was named by one.
+    let model = repository().join("models/starter/painter").display().to_string();
+    let plain = [
+        "paint",
+        "--prompt",
+        "three chefs",
+        "--model",
+        &model,
+        "--steps",
+        "1",
+        "--size",
+        "192x192",
+    ];
+    place.succeed(&plain);
+    let picture = fs::read(place.path("image.png")).unwrap();
+    assert!(!picture.windows(model.len()).any(|window| window == model.as_bytes()), "{model}");
+
     // The same call goes on where nothing is left to do; another run gets no place in its folder.
     let before = files(&place.path("one"));
     place.succeed(&["--quiet", "run", BASKETBALL, "--seed", "7", "--steps", "2", "--out", "one"]);
@@ -160,8 +177,33 @@ fn a_signal_stops_between_steps_with_nothing_half_written() {
         let left = files(&place.path("run"));
         assert!(!left.contains_key("0001/image.png"), "it was painted to the end");
         assert!(left.contains_key("run.toml") && left.contains_key("0001/layout.json"));
-        assert!(left.keys().all(|name| !name.ends_with(".tmp")), "something is half written");
+        assert!(left.keys().all(|name| !name.contains(".troupe-")), "something is half written");
     }
+}
+
+#[test]
+fn a_signal_ends_the_language_model_too() {
+    let place = Place::new();
+    // So many prompts that it still reads when the signal comes.
+    let prompts = (1..=400).map(|it| format!("four chefs on market day {it}\n"));
+    place.write("prompts.txt", prompts.collect::<String>());
+    let mut child = place
+        .command(&["--quiet", "batch", "prompts.txt", "--out", "run"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !place.path("run/0002/brief.json").exists() {
+        assert!(start.elapsed() < Duration::from_mins(5), "it reads nothing");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let number = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &number]).status().unwrap().success());
+    let signalled = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(signalled.elapsed() < Duration::from_secs(10), "it waited for the model");
+    assert!(!place.path("run/0001/plan.json").exists(), "it went on to cast");
 }
 
 #[test]

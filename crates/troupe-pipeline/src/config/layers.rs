@@ -166,14 +166,9 @@ fn merge<'a>(table: &mut DeTable<'a>, path: &[&'static str], value: DeValue<'a>)
     let empty = || Spanned::new(0..0, DeValue::Table(DeTable::new()));
     let key = Spanned::new(0..0, Cow::Borrowed(first));
     if rest.is_empty() {
-        let DeValue::Table(new) = value else {
-            table.insert(key, Spanned::new(0..0, value));
-            return;
-        };
-        if let DeValue::Table(old) = table.entry(key).or_insert_with(empty).get_mut() {
-            for (name, value) in new {
-                old.insert(name, value);
-            }
+        match (table.entry(key).or_insert_with(empty).get_mut(), value) {
+            (DeValue::Table(old), DeValue::Table(new)) => old.extend(new),
+            (old, new) => *old = new,
         }
     } else if let DeValue::Table(below) = table.entry(key).or_insert_with(empty).get_mut() {
         merge(below, rest, value);

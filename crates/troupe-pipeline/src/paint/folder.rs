@@ -180,7 +180,7 @@ fn map(found: &Found, file: &str) -> Result<Mapped, PipelineError> {
         }
         .into());
     }
-    let bytes = files::map(&path)?;
+    let bytes = files::map(&path).map_err(ManifestError::from)?;
     Ok(Mapped { path, bytes })
 }
 

@@ -76,8 +76,8 @@ pub fn check_configured(studio: &Studio, model: &ModelFolder) -> Result<(), Pipe
     model.fits(&files.iter().map(|(file, scale)| file.scaled(*scale)).collect::<Vec<_>>())
 }
 
-/// The LoRA that a prompt names: one of the configured ones, or `NAME.safetensors` in `loras/` beside the
-/// configuration or in `loras/` of the models' folder.
+/// The LoRA that a prompt names: one of the configured ones, or `NAME.safetensors` in `loras/` of the
+/// current folder or of the models' folder.
 ///
 /// # Errors
 ///

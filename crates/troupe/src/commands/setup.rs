@@ -33,6 +33,7 @@ pub(super) fn studio(
         program,
         arguments: vec![OsString::from("llm-serve")],
         log: ChildLog::Quoted,
+        stop: Some(crate::terminal::stop_flag()),
     };
     Studio::new(config, manifest(arguments)?, child)
 }
@@ -118,6 +119,17 @@ pub(super) fn repaint(
     flags: &PaintFlags,
 ) -> PaintConfig {
     let mut paint = recorded.clone();
+    paint.threads = now.threads;
+    for lora in &mut paint.loras {
+        // A picture has names only; the files are the configured ones, or lie in `loras/`.
+        let own = now.loras.iter().find(|own| {
+            Path::new(&own.path).file_name().is_some_and(|name| name.to_string_lossy() == lora.path)
+        });
+        lora.path = match own {
+            Some(own) => own.path.clone(),
+            None => Path::new("loras").join(&lora.path).display().to_string(),
+        };
+    }
     if flags.model.is_some() {
         paint.model.clone_from(&now.model);
     }

@@ -9,7 +9,7 @@ use troupe_pipeline::paint::LoraFile;
 
 use super::setup;
 use crate::arguments::Arguments;
-use crate::terminal::print;
+use crate::terminal::{plain, print};
 
 pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, PipelineError> {
     if !path.is_dir() {
@@ -23,7 +23,7 @@ pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, Pipeline
             };
             print(&format!("{value:#}\n"));
         } else {
-            print(&inspected.text());
+            print(&plain(&inspected.text()));
         }
         return Ok(0);
     }
@@ -56,7 +56,7 @@ pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, Pipeline
         let state = if painted { "painted" } else { "not painted yet" };
         print(&format!("== {} ({state})\n", folder.display()));
         if let Some(inspected) = inspected {
-            print(&format!("{}\n", inspected.text()));
+            print(&plain(&format!("{}\n", inspected.text())));
         }
     }
     if arguments.json {
@@ -79,7 +79,7 @@ fn pictures(run: &Path) -> Result<Vec<PathBuf>, PipelineError> {
                 .is_some_and(|name| name.to_string_lossy().chars().all(|it| it.is_ascii_digit()))
         })
         .collect();
-    folders.sort();
+    folders.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     Ok(folders)
 }
 
