@@ -10,6 +10,9 @@ use crate::share::Share;
 pub struct Axis {
     /// What the axis is called: "skin tone".
     pub name: String,
+    /// The nouns of the kinds of people that have it: "nurse", which a head nurse is too. Without it, everybody has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applies_to: Option<Vec<String>>,
     /// The values, where no condition holds.
     pub values: Vec<AxisValue>,
     /// Over what the rounding of the shares is carried.

@@ -60,7 +60,7 @@ pub struct Subject {
     pub kind: usize,
     /// What the person is.
     pub noun: String,
-    /// What the person has on each axis, in the order of the axes.
+    /// What the person has on each axis that applies, in the order of the axes.
     pub values: Vec<Assigned>,
     /// What the prompt states of this person and no axis knows; it goes into the sub-prompt as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -91,6 +91,9 @@ pub struct Assigned {
 pub struct AxisProof {
     /// The axis.
     pub axis: String,
+    /// The nouns of the kinds that have it; absent where everybody does. All numbers below are of these people alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applies_to: Option<Vec<String>>,
     /// Over what its rounding is carried.
     pub scope: Scope,
     /// The stream of random numbers that dealt it.
@@ -100,7 +103,7 @@ pub struct AxisProof {
     pub mixed: Vec<String>,
     /// Every value of the axis, with the words that say it.
     pub values: Vec<ValueDefinition>,
-    /// The proof, one cell for each condition that held for somebody.
+    /// The proof, one cell for each condition that held for somebody; none where nobody has the axis.
     pub cells: Vec<Cell>,
     /// The sums over the cells, where there are several; no bound holds for these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

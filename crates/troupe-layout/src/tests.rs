@@ -60,6 +60,7 @@ fn plan(statures: &[f64], formation: Formation, shot: Shot) -> ScenePlan {
         subjects: subjects.collect(),
         axes: vec![AxisProof {
             axis: "height".to_owned(),
+            applies_to: None,
             scope: Scope::Image,
             stream: "height".to_owned(),
             mixed: Vec::new(),

@@ -1,6 +1,7 @@
 //! The axes of a configuration, checked: what a cast may rely on.
 
 mod check;
+mod meaning;
 
 use std::collections::HashMap;
 
@@ -8,9 +9,11 @@ use troupe_core::axis::{Axis, Scope};
 use troupe_core::plan::ValueDefinition;
 
 use self::check::{check_values, condition};
-use crate::phrase::{SLOT, bare_phrase};
+use self::meaning::{Known, known};
+pub(crate) use self::meaning::{Meaning, applies};
+use crate::phrase::bare_phrase;
 use crate::quota::Shares;
-use crate::words::{key, key_without, words};
+use crate::words::{key, words};
 
 /// The most axes, values of one axis, and conditions of one axis.
 const MOST: usize = 64;
@@ -24,8 +27,8 @@ pub struct Axes {
     pub(crate) list: Vec<CheckedAxis>,
     /// Invariant: a permutation of the axes in which each comes after those that its conditions name.
     pub(crate) order: Vec<usize>,
-    /// The axis and value that a phrase means as it stands.
-    known: HashMap<String, (usize, usize)>,
+    /// The axes and values that a phrase means as it stands: at most one for each kind of people.
+    known: Known,
 }
 
 /// One axis that passed every check.
@@ -33,6 +36,8 @@ pub struct Axes {
 pub(crate) struct CheckedAxis {
     pub(crate) name: String,
     pub(crate) scope: Scope,
+    /// The nouns of those who have it, as they were written; all have it without them.
+    pub(crate) applies_to: Option<Vec<String>>,
     /// Every value of the axis, those that only a condition knows last.
     pub(crate) values: Vec<ValueDefinition>,
     /// One entry for each condition, then the one where none holds; each has a share for every value.
@@ -52,19 +57,6 @@ pub(crate) struct Condition {
     pub(crate) axis: usize,
     pub(crate) value: usize,
     pub(crate) label: String,
-}
-
-/// What a stated phrase means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// This value of this axis.
-    Value(usize, usize),
-    /// Variety on these axes.
-    Mixed(Vec<usize>),
-    /// A value of each of these axes, and nothing says which.
-    Ambiguous(Vec<usize>),
-    /// Nothing that an axis knows.
-    Unknown,
 }
 
 /// Why axes are refused.
@@ -88,6 +80,11 @@ pub enum AxisProblem {
         /// How many there are.
         found: usize,
     },
+    /// An axis that nobody has.
+    #[error(
+        "wanted at least one noun in `applies_to`, and there is none; without it the axis applies to all"
+    )]
+    NoKinds,
     /// No values.
     #[error("wanted at least one value in {0}, and there is none")]
     NoValues(String),
@@ -209,58 +206,6 @@ impl Axes {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|axis| axis.name.as_str())
     }
-
-    /// What a stated phrase means: it has to be known as a whole.
-    pub(crate) fn meaning(&self, phrase: &str) -> Meaning {
-        let whole = key(phrase);
-        if let Some(&(axis, value)) = self.known.get(&whole) {
-            return Meaning::Value(axis, value);
-        }
-        let asking = |axis: &CheckedAxis| axis.mixed.contains(&whole);
-        let mixed = self.indices(asking);
-        if !mixed.is_empty() {
-            return Meaning::Mixed(mixed);
-        }
-        let found: Vec<(usize, usize)> = self
-            .list
-            .iter()
-            .enumerate()
-            .filter_map(|(index, axis)| {
-                let reduced = key_without(phrase, &axis.nouns)?;
-                axis.reduced.get(&reduced).map(|&value| (index, value))
-            })
-            .collect();
-        match found.as_slice() {
-            [] => Meaning::Unknown,
-            &[(axis, value)] => Meaning::Value(axis, value),
-            several => Meaning::Ambiguous(several.iter().map(|&(axis, _)| axis).collect()),
-        }
-    }
-
-    /// What a noun states by itself: "woman" as a whole, or in "woman firefighter".
-    pub(crate) fn meanings_of_noun(&self, noun: &str) -> Vec<(usize, usize)> {
-        let mut found = Vec::new();
-        if let Meaning::Value(axis, value) = self.meaning(noun) {
-            found.push((axis, value));
-        }
-        for word in words(noun) {
-            let Some(&(axis, value)) = self.known.get(&word) else { continue };
-            let wraps = self.list[axis].values[value].phrase.contains(SLOT);
-            if wraps && found.iter().all(|&(other, _)| other != axis) {
-                found.push((axis, value));
-            }
-        }
-        found
-    }
-
-    fn indices(&self, wanted: impl Fn(&CheckedAxis) -> bool) -> Vec<usize> {
-        self.list
-            .iter()
-            .enumerate()
-            .filter(|(_, axis)| wanted(axis))
-            .map(|(index, _)| index)
-            .collect()
-    }
 }
 
 /// An order in which each axis comes after those that its conditions name, else as declared.
@@ -291,49 +236,6 @@ fn order(axes: &[CheckedAxis]) -> Result<Vec<usize>, AxesError> {
         return Err(AxesError { axis, problem: AxisProblem::Cycle(names.join(" needs ")) });
     }
     Ok(order)
-}
-
-/// Everything that a prompt may state, and what it means; each means one thing.
-fn known(axes: &mut [CheckedAxis]) -> Result<HashMap<String, (usize, usize)>, AxesError> {
-    let mut known: HashMap<String, (usize, usize)> = HashMap::new();
-    let twice = |axes: &[CheckedAxis],
-                 words: &str,
-                 (axis, value): (usize, String),
-                 other: (usize, usize)| {
-        let problem = AxisProblem::KnownTwice {
-            words: shortened(words),
-            value,
-            other_axis: axes[other.0].name.clone(),
-            other_value: axes[other.0].values[other.1].name.clone(),
-        };
-        AxesError { axis: axes[axis].name.clone(), problem }
-    };
-    for axis in 0..axes.len() {
-        for value in 0..axes[axis].values.len() {
-            for text in stating(&axes[axis].values[value]) {
-                let name = || axes[axis].values[value].name.clone();
-                let other = *known.entry(key(&text)).or_insert((axis, value));
-                if other != (axis, value) {
-                    return Err(twice(axes, &text, (axis, name()), other));
-                }
-                let Some(reduced) = key_without(&text, &axes[axis].nouns) else { continue };
-                let name = name();
-                let other = *axes[axis].reduced.entry(reduced).or_insert(value);
-                if other != value {
-                    return Err(twice(axes, &text, (axis, name), (axis, other)));
-                }
-            }
-        }
-    }
-    for axis in 0..axes.len() {
-        for word in &axes[axis].mixed {
-            let on_axis = axes[axis].reduced.get(word).map(|&value| (axis, value));
-            if let Some(other) = known.get(word).copied().or(on_axis) {
-                return Err(twice(axes, word, (axis, "a mixture".to_owned()), other));
-            }
-        }
-    }
-    Ok(known)
 }
 
 /// The texts by which a prompt may state a value.
@@ -378,6 +280,7 @@ mod tests {
         let values = values.iter().map(|text| value(text)).collect();
         Axis {
             name: name.to_owned(),
+            applies_to: None,
             values,
             scope: Scope::Batch,
             given: Vec::new(),
@@ -453,11 +356,55 @@ mod tests {
         let axes =
             Axes::new(&[axis("skin", &["brown"]), axis("hair", &["brown hair", "red hair"])])
                 .unwrap();
-        assert_eq!(axes.meaning("brown"), Meaning::Value(0, 0));
-        assert_eq!(axes.meaning("brown-haired"), Meaning::Value(1, 0));
-        assert_eq!(axes.meaning("red"), Meaning::Value(1, 1));
-        assert_eq!(axes.meaning("red coat"), Meaning::Unknown);
+        let meaning = |phrase: &str| axes.meaning(phrase, &[true; 2]);
+        assert_eq!(meaning("brown"), Meaning::Value(0, 0));
+        assert_eq!(meaning("brown-haired"), Meaning::Value(1, 0));
+        assert_eq!(meaning("red"), Meaning::Value(1, 1));
+        assert_eq!(meaning("red coat"), Meaning::Unknown);
         let two = Axes::new(&[axis("hair", &["red hair"]), axis("beard", &["red beard"])]).unwrap();
-        assert_eq!(two.meaning("red"), Meaning::Ambiguous(vec![0, 1]));
+        assert_eq!(two.meaning("red", &[true; 2]), Meaning::Ambiguous(vec![0, 1]));
+        // Of people who have one of them it means that one, and of people who have none it stays text.
+        assert_eq!(two.meaning("red", &[false, true]), Meaning::Value(1, 0));
+        assert_eq!(two.meaning("red", &[false; 2]), Meaning::Elsewhere(vec![0, 1]));
+        assert_eq!(two.meaning("red hair", &[false; 2]), Meaning::Elsewhere(vec![0]));
+        assert_eq!(two.meaning("blue", &[false; 2]), Meaning::Unknown);
+    }
+
+    fn of(mut axis: Axis, kinds: &[&str]) -> Axis {
+        axis.applies_to = Some(kinds.iter().map(|&it| it.to_owned()).collect());
+        axis
+    }
+
+    #[test]
+    fn kinds_are_nouns() {
+        let age = || axis("age", &["old"]);
+        refused(&[of(age(), &[])], "age", "at least one noun in `applies_to`");
+        refused(&[of(age(), &["nurse", "!"])], "age", "at least one word in `applies_to`");
+        refused(&[of(age(), &["<lora:x:1>"])], "age", "LoRA");
+        refused(&[of(age(), &["nurse"; 65])], "age", "at most 64 nouns in `applies_to`");
+        let axes = Axes::new(&[of(age(), &["Nurses", "police officer"]), axis("x", &["y"])]);
+        let axes = axes.unwrap();
+        for (noun, has) in [("nurse", true), ("head nurse", true), ("officer", false)] {
+            assert_eq!(axes.applies(0, noun), has, "{noun}");
+            assert!(axes.applies(1, noun), "{noun}");
+        }
+    }
+
+    #[test]
+    fn axes_of_other_kinds_may_know_the_same_words() {
+        let age = |name: &str| axis(name, &["old=old {noun}"]);
+        let axes = Axes::new(&[of(age("x"), &["nurse"]), of(age("b"), &["patient"])]).unwrap();
+        assert_eq!(axes.meaning("old", &[true, false]), Meaning::Value(0, 0));
+        assert_eq!(axes.meaning("old", &[false, true]), Meaning::Value(1, 0));
+        assert_eq!(axes.meanings_of_noun("old nurse", &[true, false]), (vec![(0, 0)], vec![]));
+        assert_eq!(axes.meanings_of_noun("old chef", &[false, false]), (vec![], vec![0, 1]));
+        // A head nurse would have both.
+        let clash = [of(age("x"), &["nurse"]), of(age("b"), &["patient", "head nurse"])];
+        refused(&clash, "b", "`old` on the axis `x`");
+        refused(&[age("x"), of(age("b"), &["nurse"])], "b", "`old` on the axis `x`");
+        let mut mixed = of(axis("c", &["young"]), &["patient"]);
+        mixed.mixed = vec!["old".to_owned()];
+        assert!(Axes::new(&[of(age("x"), &["nurse"]), mixed.clone()]).is_ok());
+        refused(&[of(age("x"), &["nurse", "patient"]), mixed], "c", "a mixture");
     }
 }

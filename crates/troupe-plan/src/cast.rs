@@ -4,13 +4,15 @@
 //! into cells, one for each condition that is the first to hold for somebody and one where none holds. A cell's free
 //! seats are divided as the module `quota` says; the quotas are rounded over the picture or over the batch, and
 //! what they come to is dealt in a shuffled order. A cell of scope `batch` is rounded over all pictures that have it.
+//! An axis with `applies_to` knows of nobody else: who isn't of these kinds is in none of its cells and gets no value.
+//! Where a kind is to be varied, two of it differ wherever what was dealt to the picture lets two of it differ.
 
 use troupe_core::axis::Scope;
 use troupe_core::document::Document;
 use troupe_core::plan::{Assigned, ScenePlan, Subject};
-use troupe_core::seed::Seed;
+use troupe_core::seed::{Seed, Stream};
 
-use crate::axes::{Axes, CheckedAxis};
+use crate::axes::{Axes, CheckedAxis, shortened};
 use crate::quota::Quotas;
 pub use crate::seats::{PictureRequest, PlanError, SubjectRange};
 use crate::seats::{Seating, seat};
@@ -31,8 +33,8 @@ pub struct Cast<'a> {
 struct Picture<'a> {
     request: &'a PictureRequest,
     seating: Seating,
-    /// For each seat and axis the value.
-    values: Vec<Vec<usize>>,
+    /// For each seat and axis the value; none before it is dealt, and where the axis doesn't apply.
+    values: Vec<Vec<Option<usize>>>,
     /// For each axis the cells.
     records: Vec<Vec<Record>>,
 }
@@ -77,7 +79,7 @@ pub fn cast<'a>(
                 None
             }
             Some((request, Ok(seating))) => {
-                let values = vec![vec![0; axes.list.len()]; seating.seats.len()];
+                let values = vec![vec![None; axes.list.len()]; seating.seats.len()];
                 Some(Picture {
                     request,
                     seating,
@@ -170,20 +172,28 @@ impl Cast<'_> {
 }
 
 impl Picture<'_> {
-    /// Which list of shares holds for a seat.
-    fn list(&self, checked: &CheckedAxis, seat: usize) -> usize {
-        let holds = |given: &crate::axes::Condition| self.values[seat][given.axis] == given.value;
-        checked.given.iter().position(holds).unwrap_or(checked.given.len())
+    /// Which list of shares holds for a seat; none where the axis doesn't apply.
+    fn list(&self, axis: usize, checked: &CheckedAxis, seat: usize) -> Option<usize> {
+        if !self.seating.has[self.seating.seats[seat].kind][axis] {
+            return None;
+        }
+        let holds =
+            |given: &crate::axes::Condition| self.values[seat][given.axis] == Some(given.value);
+        Some(checked.given.iter().position(holds).unwrap_or(checked.given.len()))
+    }
+
+    /// The same for every seat.
+    fn lists(&self, axis: usize, checked: &CheckedAxis) -> Vec<Option<usize>> {
+        (0..self.values.len()).map(|seat| self.list(axis, checked, seat)).collect()
     }
 
     fn open_cells(&mut self, axis: usize, checked: &CheckedAxis) {
         let mixed = !self.seating.mixed[axis].is_empty();
-        let lists: Vec<usize> =
-            (0..self.values.len()).map(|seat| self.list(checked, seat)).collect();
+        let lists = self.lists(axis, checked);
         for (list, shares) in checked.shares.iter().enumerate() {
             let mut stated = vec![0; checked.values.len()];
             let mut people = 0;
-            for seat in (0..lists.len()).filter(|&seat| lists[seat] == list) {
+            for seat in (0..lists.len()).filter(|&seat| lists[seat] == Some(list)) {
                 people += 1;
                 if let Some(value) = self.seating.seats[seat].stated[axis] {
                     stated[value] += 1;
@@ -224,33 +234,85 @@ impl Picture<'_> {
     /// Gives the free seats of each cell their values, in a shuffled order.
     fn deal(&mut self, axis: usize, checked: &CheckedAxis, seed: Seed) {
         let mut stream = seed.stream(&format!("deal/{}/{}", checked.name, self.request.picture));
-        let lists: Vec<usize> =
-            (0..self.values.len()).map(|seat| self.list(checked, seat)).collect();
-        let mut seen: Vec<usize> = Vec::new();
+        let lists = self.lists(axis, checked);
         for record in &self.records[axis] {
             let mut hand: Vec<usize> = Vec::new();
             for (value, (&dealt, &stated)) in record.dealt.iter().zip(&record.stated).enumerate() {
                 hand.extend((stated..dealt).map(|_| value));
             }
-            seen.extend((0..record.dealt.len()).filter(|&value| 0 < record.dealt[value]));
             stream.shuffle(&mut hand);
-            for seat in (0..lists.len()).filter(|&seat| lists[seat] == record.list) {
+            for seat in (0..lists.len()).filter(|&seat| lists[seat] == Some(record.list)) {
                 let stated = self.seating.seats[seat].stated[axis];
-                if let Some(value) = stated.or_else(|| hand.pop()) {
-                    self.values[seat][axis] = value;
+                self.values[seat][axis] = stated.or_else(|| hand.pop());
+            }
+        }
+        let asked = self.seating.mixed[axis].clone();
+        let mut kinds: Vec<usize> = asked.iter().flat_map(|it| it.kinds.clone()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        for &kind in &kinds {
+            self.vary(kind, &kinds, axis, &lists, &mut stream);
+        }
+        for (asked, kind) in asked.iter().flat_map(|it| it.kinds.iter().map(move |kind| (it, kind)))
+        {
+            if !self.varies(*kind, axis) {
+                let noun = shortened(&self.request.brief.people[*kind].noun);
+                self.seating.notes.push(format!(
+                    "`{}` asks for variety of the kind `{noun}` on `{}`, and this picture can't have it",
+                    asked.word, checked.name
+                ));
+            }
+        }
+    }
+
+    /// Whether two people of a kind differ on an axis.
+    fn varies(&self, kind: usize, axis: usize) -> bool {
+        let mut values = self.of(kind).map(|seat| self.values[seat][axis]);
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    }
+
+    /// The seats of a kind.
+    fn of(&self, kind: usize) -> impl Iterator<Item = usize> {
+        let seats = self.seating.seats.iter().enumerate();
+        seats.filter(move |(_, seat)| seat.kind == kind).map(|(at, _)| at)
+    }
+
+    /// If all of a kind that is to be varied have one value, exchanges one of theirs with somebody of another kind for whom
+    /// the same shares hold. The picture's counts stay; a kind that is to be varied too isn't made uniform by it.
+    fn vary(
+        &mut self,
+        kind: usize,
+        varied: &[usize],
+        axis: usize,
+        lists: &[Option<usize>],
+        stream: &mut Stream,
+    ) {
+        if self.of(kind).count() < 2 || self.varies(kind, axis) {
+            return;
+        }
+        let free = |seat: &usize| self.seating.seats[*seat].stated[axis].is_none();
+        let mut swaps: Vec<(usize, usize)> = Vec::new();
+        for own in self.of(kind).filter(free) {
+            for other in (0..lists.len()).filter(free) {
+                let (same, differ) = (
+                    lists[own].is_some() && lists[own] == lists[other],
+                    self.values[own][axis] != self.values[other][axis],
+                );
+                let theirs = self.seating.seats[other].kind;
+                let value = self.values[own][axis];
+                let spoils = varied.contains(&theirs)
+                    && self.of(theirs).all(|it| it == other || self.values[it][axis] == value);
+                if same && differ && !spoils {
+                    swaps.push((own, other));
                 }
             }
         }
-        seen.sort_unstable();
-        seen.dedup();
-        let asked = &self.seating.mixed[axis];
-        if seen.len() < 2 && !asked.is_empty() {
-            let words: Vec<String> = asked.iter().map(|word| format!("`{word}`")).collect();
-            self.seating.notes.push(format!(
-                "{} asks for variety on `{}`, and this picture can't have it",
-                words.join(", "),
-                checked.name
-            ));
+        let drawn = stream.below(swaps.len() as u64);
+        if let Some(&(own, other)) = usize::try_from(drawn).ok().and_then(|at| swaps.get(at)) {
+            let (mine, theirs) = (self.values[own][axis], self.values[other][axis]);
+            self.values[own][axis] = theirs;
+            self.values[other][axis] = mine;
         }
     }
 
@@ -264,10 +326,13 @@ impl Picture<'_> {
                 .list
                 .iter()
                 .enumerate()
-                .map(|(axis, checked)| Assigned {
-                    axis: checked.name.clone(),
-                    value: checked.values[self.values[index][axis]].name.clone(),
-                    stated: seat.stated[axis].is_some(),
+                .filter_map(|(axis, checked)| {
+                    let value = self.values[index][axis]?;
+                    Some(Assigned {
+                        axis: checked.name.clone(),
+                        value: checked.values[value].name.clone(),
+                        stated: seat.stated[axis].is_some(),
+                    })
                 })
                 .collect(),
             also: seat.also.clone(),

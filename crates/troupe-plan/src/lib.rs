@@ -10,6 +10,7 @@ pub mod axes;
 mod batch;
 pub mod cast;
 mod image;
+mod numbers;
 pub mod phrase;
 pub mod prompt;
 mod proof;

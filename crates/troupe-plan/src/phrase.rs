@@ -12,7 +12,6 @@ use crate::words::{key, plural, words};
 /// What stands for the noun in a value's phrase.
 pub const SLOT: &str = "{noun}";
 
-/// What the base prompt says when the prompt names no place and no style.
 /// The words for the numbers of people that a picture holds, from 0.
 const NUMBERS: [&str; 13] = [
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -50,32 +49,30 @@ pub fn clean(text: &str) -> String {
     joined.join(" ").trim_matches([',', '.', ';', ':', ' ']).to_owned()
 }
 
-/// The scene: "a group of five doctors in a hospital", without any attribute.
+/// The scene: "a group of three nurses, two patients and a doctor in a hospital", without any attribute.
+///
+/// Kinds come in the order of the prompt, those of one noun together. A group is said to be one where its first kind has
+/// several people: "a nurse and a doctor" are none in words.
 ///
 /// With the place alone, the starter painter leaves most boxes empty: of twenty people of the first example, seeds 1 to
 /// 4, four came; eleven did with the group named here and the place left out of the sub-prompts.
 pub fn base_prompt(brief: &Brief, subjects: &[Subject]) -> String {
-    let kinds: Vec<String> = brief
-        .people
-        .iter()
-        .enumerate()
-        .filter_map(|(kind, people)| {
-            let number = subjects.iter().filter(|subject| subject.kind == kind).count();
-            let noun = clean(&people.noun);
-            match number {
-                0 => None,
-                1 => Some(format!("{} {noun}", article(&noun))),
-                _ => {
-                    let word = NUMBERS
-                        .get(number)
-                        .map_or_else(|| number.to_string(), |it| (*it).to_owned());
-                    Some(format!("{word} {}", plural(&noun)))
-                }
-            }
-        })
-        .collect();
-    let mut text = kinds.join(" and ");
-    if 1 < subjects.len() {
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for (kind, people) in brief.people.iter().enumerate() {
+        let number = subjects.iter().filter(|subject| subject.kind == kind).count();
+        let noun = bare(&clean(&people.noun)).to_owned();
+        match kinds.iter_mut().find(|(other, _)| key(other) == key(&noun)) {
+            Some((_, sum)) => *sum += number,
+            None => kinds.push((noun, number)),
+        }
+    }
+    kinds.retain(|(_, number)| 0 < *number);
+    let several = kinds.first().is_some_and(|(_, number)| 1 < *number);
+    let mut parts: Vec<String> =
+        kinds.iter().map(|(noun, number)| counted(noun, *number)).collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut text = if parts.is_empty() { last } else { format!("{} and {last}", parts.join(", ")) };
+    if several {
         text = format!("a group of {text}");
     }
     append(&mut text, &clean(&brief.setting));
@@ -83,14 +80,26 @@ pub fn base_prompt(brief: &Brief, subjects: &[Subject]) -> String {
     text
 }
 
+/// "a nurse", "two nurses".
+fn counted(noun: &str, number: usize) -> String {
+    if number == 1 {
+        return format!("{} {noun}", article(noun));
+    }
+    let word = NUMBERS.get(number).map_or_else(|| number.to_string(), |it| (*it).to_owned());
+    format!("{word} {}", plural(noun))
+}
+
+/// A noun without the article that a language model may have left before it.
+fn bare(noun: &str) -> &str {
+    match noun.split_once(' ') {
+        Some((article, rest)) if matches!(&*article.to_lowercase(), "a" | "an" | "the") => rest,
+        Some(_) | None => noun,
+    }
+}
+
 /// What the painter is told about a subject: everything but the place, which the base prompt says; see there.
 pub fn sub_prompt(plan: &ScenePlan, subject: &Subject) -> String {
-    let cleaned = clean(&subject.noun);
-    let mut noun = match cleaned.split_once(' ') {
-        Some((article, rest)) if matches!(&*article.to_lowercase(), "a" | "an" | "the") => rest,
-        Some(_) | None => cleaned.as_str(),
-    }
-    .to_owned();
+    let mut noun = bare(&clean(&subject.noun)).to_owned();
     let mut following = Vec::new();
     let mut wrapped: Vec<&ValueDefinition> = Vec::new();
     for assigned in &subject.values {

@@ -5,6 +5,7 @@ use troupe_core::plan::{AxisProof, Cell, Running, Tally};
 
 use crate::axes::CheckedAxis;
 use crate::cast::Record;
+use crate::seats::Asked;
 
 /// The stream that rounds an axis, or one of its lists of shares.
 pub(crate) fn stream(axis: &CheckedAxis, list: usize) -> String {
@@ -22,13 +23,14 @@ pub(crate) fn people(units: u128, grid: u64) -> f64 {
 }
 
 /// The proof of one axis in one picture.
-pub(crate) fn prove(axis: &CheckedAxis, records: &[Record], mixed: &[String]) -> AxisProof {
+pub(crate) fn prove(axis: &CheckedAxis, records: &[Record], mixed: &[Asked]) -> AxisProof {
     let cells: Vec<Cell> = records.iter().map(|record| cell(axis, record)).collect();
     AxisProof {
         axis: axis.name.clone(),
+        applies_to: axis.applies_to.clone(),
         scope: axis.scope,
         stream: stream(axis, axis.given.len()),
-        mixed: mixed.to_vec(),
+        mixed: mixed.iter().map(|asked| asked.word.clone()).collect(),
         values: axis.values.clone(),
         marginal: marginal(axis, &cells),
         cells,

@@ -2,13 +2,14 @@
 
 use troupe_core::plan::{Cell, ScenePlan, Subject, Tally};
 
-use crate::phrase;
+use crate::{axes, phrase};
 
 /// Rebuilds each sub-prompt from its subject's values unless it is marked as edited, recounts what was dealt, and marks
 /// the plan as edited if anything differs from what it said. Quotas stay as planned.
 ///
 /// A subject counts in the first of an axis's cells whose condition holds for it, else where none holds; a cell that the
-/// plan hasn't got is added, with nothing due in it. The base prompt stays as it is.
+/// plan hasn't got is added, with nothing due in it. What a person has been given on an axis that doesn't apply to what
+/// they are is painted and isn't counted. The base prompt stays as it is.
 pub fn refresh(plan: &mut ScenePlan) {
     let before = plan.clone();
     for (index, subject) in before.subjects.iter().enumerate() {
@@ -36,6 +37,9 @@ fn recount(plan: &mut ScenePlan, axis: usize) {
     for subject in &plan.subjects {
         let assigned = subject.values.iter().find(|assigned| assigned.axis == proof.axis);
         let Some(assigned) = assigned else { continue };
+        if !axes::applies(proof.applies_to.as_deref(), &subject.noun) {
+            continue;
+        }
         let value = assigned.value.as_str();
         let place = proof.cells.iter().position(|cell| holds(cell, subject)).unwrap_or_else(|| {
             let tallies = names.iter().map(|name| nothing_due(name)).collect();

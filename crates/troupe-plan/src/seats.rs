@@ -5,6 +5,7 @@ use troupe_core::plan::LoraTag;
 use troupe_core::seed::Seed;
 
 use crate::axes::{Axes, Meaning, shortened};
+use crate::numbers::numbers;
 use crate::phrase::clean;
 use crate::words::key;
 
@@ -27,8 +28,8 @@ pub struct PictureRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubjectRange {
     // Invariant: 1 ≤ minimum ≤ maximum ≤ MAXIMUM_SUBJECTS.
-    minimum: u32,
-    maximum: u32,
+    pub(crate) minimum: u32,
+    pub(crate) maximum: u32,
 }
 
 /// Why there is no cast for a picture.
@@ -66,9 +67,18 @@ pub enum PlanError {
 #[derive(Clone, Debug)]
 pub(crate) struct Seating {
     pub(crate) seats: Vec<Seat>,
-    /// For each axis the words that ask for variety on it.
-    pub(crate) mixed: Vec<Vec<String>>,
+    /// For each kind of people and axis whether it applies to them.
+    pub(crate) has: Vec<Vec<bool>>,
+    /// For each axis the words that ask for variety on it, and of which kinds.
+    pub(crate) mixed: Vec<Vec<Asked>>,
     pub(crate) notes: Vec<String>,
+}
+
+/// A word that asks for variety, and the kinds of people that it is said of.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) word: String,
+    pub(crate) kinds: Vec<usize>,
 }
 
 /// One person.
@@ -106,8 +116,16 @@ pub(crate) fn seat(
     request.brief.check().map_err(PlanError::Brief)?;
     let mut notes = Vec::new();
     let numbers = numbers(request, range, seed, &mut notes)?;
-    let mut seating =
-        Seating { seats: Vec::new(), mixed: vec![Vec::new(); axes.list.len()], notes };
+    let has = |kind: &Kind| {
+        let noun = clean(&kind.noun);
+        (0..axes.list.len()).map(|axis| axes.applies(axis, &noun)).collect()
+    };
+    let mut seating = Seating {
+        seats: Vec::new(),
+        has: request.brief.people.iter().map(has).collect(),
+        mixed: vec![Vec::new(); axes.list.len()],
+        notes,
+    };
     for (index, (kind, number)) in request.brief.people.iter().zip(numbers).enumerate() {
         let first = seating.seats.len();
         let empty = Seat { kind: index, stated: vec![None; axes.list.len()], also: Vec::new() };
@@ -116,65 +134,6 @@ pub(crate) fn seat(
         place.state_all(&mut seating);
     }
     Ok(seating)
-}
-
-/// How many people of each kind there are.
-fn numbers(
-    request: &PictureRequest,
-    range: SubjectRange,
-    seed: Seed,
-    notes: &mut Vec<String>,
-) -> Result<Vec<u32>, PlanError> {
-    let kinds = &request.brief.people;
-    let said: u32 = kinds.iter().filter_map(|kind| kind.number).sum();
-    let open = kinds.iter().filter(|kind| kind.number.is_none()).count();
-    if let Some(subjects) = request.subjects {
-        if !(1..=MAXIMUM_SUBJECTS).contains(&subjects) {
-            return Err(PlanError::Number(u64::from(subjects)));
-        }
-        if (subjects as usize) < kinds.len() {
-            return Err(PlanError::Kinds { kinds: kinds.len(), subjects });
-        }
-        if 0 < said && (0 < open || said != subjects) {
-            notes.push(format!(
-                "the prompt says {said} people; the number asked for, {subjects}, overrules it"
-            ));
-        }
-        return Ok(scaled(kinds, subjects));
-    }
-    let least = u64::from(said) + open as u64;
-    if u64::from(MAXIMUM_SUBJECTS) < least {
-        return Err(PlanError::Number(least));
-    }
-    let mut stream = seed.stream(&format!("subjects/{}", request.picture));
-    let choices = u64::from(range.maximum - range.minimum) + 1;
-    let drawn = u64::from(range.minimum) + stream.below(choices);
-    let mut numbers: Vec<u32> = kinds.iter().map(|kind| kind.number.unwrap_or(1)).collect();
-    let mut takers: Vec<usize> =
-        (0..kinds.len()).filter(|&at| kinds[at].number.is_none()).collect();
-    stream.shuffle(&mut takers);
-    for (&taker, _) in takers.iter().cycle().zip(least..drawn) {
-        numbers[taker] += 1;
-    }
-    Ok(numbers)
-}
-
-/// Divides a number of people among kinds as the prompt does, at least one each.
-fn scaled(kinds: &[Kind], subjects: u32) -> Vec<u32> {
-    let weights: Vec<u32> = kinds.iter().map(|kind| kind.number.unwrap_or(1)).collect();
-    let total: u32 = weights.iter().sum();
-    let mut numbers = vec![1; kinds.len()];
-    // Each further person goes to the kind that lacks most, in parts of a person over the total.
-    for _ in kinds.len()..subjects as usize {
-        let lack = |at: &usize| {
-            i64::from(weights[*at]) * i64::from(subjects)
-                - i64::from(numbers[*at]) * i64::from(total)
-        };
-        if let Some(at) = (0..kinds.len()).rev().max_by_key(lack) {
-            numbers[at] += 1;
-        }
-    }
-    numbers
 }
 
 /// One kind of people in one picture.
@@ -197,43 +156,39 @@ impl Place<'_> {
         for stated in of_some.into_iter().chain(of_all) {
             self.state(seating, stated);
         }
-        for (axis, value) in self.axes.meanings_of_noun(&self.kind.noun) {
-            self.state_value(seating, &self.kind.noun, None, axis, value);
+        let noun = &self.kind.noun;
+        let (found, elsewhere) = self.axes.meanings_of_noun(noun, &seating.has[self.index]);
+        for (axis, value) in found {
+            self.state_value(seating, noun, None, axis, value);
+        }
+        if !elsewhere.is_empty() {
+            self.note_elsewhere(seating, noun, &elsewhere);
         }
     }
 
     fn state(&self, seating: &mut Seating, stated: &Stated) {
         let what = shortened(&stated.what);
-        match self.axes.meaning(&stated.what) {
+        match self.axes.meaning(&stated.what, &seating.has[self.index]) {
             Meaning::Value(axis, value) => {
                 self.state_value(seating, &stated.what, stated.of, axis, value);
             }
-            Meaning::Mixed(asked) => {
-                for axis in asked {
-                    if !seating.mixed[axis].contains(&what) {
-                        seating.mixed[axis].push(what.clone());
-                    }
-                    let name = &self.axes.list[axis].name;
-                    note(
-                        seating,
-                        format!(
-                            "`{what}` asks for variety on `{name}`, and goes into no sub-prompt"
-                        ),
-                    );
+            Meaning::Mixed(axes) => {
+                for axis in axes {
+                    self.ask(seating, &what, axis);
                 }
             }
             Meaning::Ambiguous(several) => {
-                let names: Vec<String> = several
-                    .iter()
-                    .map(|&axis| format!("`{}`", self.axes.list[axis].name))
-                    .collect();
-                let names = names.join(" and ");
+                let names = self.names(&several);
                 note(
                     seating,
                     format!(
                         "`{what}` could be a value of {names}; it stays in the sub-prompts as text"
                     ),
                 );
+                self.state_text(seating, stated);
+            }
+            Meaning::Elsewhere(axes) => {
+                self.note_elsewhere(seating, &stated.what, &axes);
                 self.state_text(seating, stated);
             }
             Meaning::Unknown => {
@@ -244,6 +199,37 @@ impl Place<'_> {
                 self.state_text(seating, stated);
             }
         }
+    }
+
+    /// The kind asks for variety on an axis.
+    fn ask(&self, seating: &mut Seating, word: &str, axis: usize) {
+        let asked = &mut seating.mixed[axis];
+        match asked.iter_mut().find(|asked| asked.word == word) {
+            Some(asked) => asked.kinds.push(self.index),
+            None => asked.push(Asked { word: word.to_owned(), kinds: vec![self.index] }),
+        }
+        let name = &self.axes.list[axis].name;
+        note(
+            seating,
+            format!("`{word}` asks for variety on `{name}`, and goes into no sub-prompt"),
+        );
+    }
+
+    fn note_elsewhere(&self, seating: &mut Seating, what: &str, axes: &[usize]) {
+        let (what, noun, names) = (shortened(what), shortened(&self.kind.noun), self.names(axes));
+        let doesnt = if axes.len() == 1 { "doesn't" } else { "don't" };
+        note(
+            seating,
+            format!(
+                "`{what}` is of {names}, which {doesnt} apply to the kind `{noun}`; it stays in the sub-prompts as text"
+            ),
+        );
+    }
+
+    fn names(&self, axes: &[usize]) -> String {
+        let names: Vec<String> =
+            axes.iter().map(|&axis| format!("`{}`", self.axes.list[axis].name)).collect();
+        names.join(" and ")
     }
 
     fn state_text(&self, seating: &mut Seating, stated: &Stated) {

@@ -1,6 +1,6 @@
 //! Words as they are compared: lower case, hyphens as spaces, no articles, no plurals.
 
-/// Plurals that no rule makes singular.
+/// Plurals that no rule makes singular, also as the end of a word: "salespeople", "midwives".
 const IRREGULAR: [(&str, &str); 9] = [
     ("people", "person"),
     ("children", "child"),
@@ -12,6 +12,12 @@ const IRREGULAR: [(&str, &str); 9] = [
     ("wolves", "wolf"),
     ("thieves", "thief"),
 ];
+
+/// Words that end in "man" and mean no man.
+const NO_MEN: [&str; 7] = ["human", "german", "roman", "norman", "ottoman", "shaman", "talisman"];
+
+/// What ends the part of a noun that takes the plural: "member of parliament".
+const AFTER_NOUNS: [&str; 6] = [" of ", " in ", " on ", " at ", " with ", " from "];
 
 /// The words of a text, each in the form in which it is compared.
 pub(crate) fn words(text: &str) -> Vec<String> {
@@ -47,13 +53,25 @@ pub(crate) fn key_without(text: &str, nouns: &[String]) -> Option<String> {
     (!left.is_empty()).then(|| left.join(" "))
 }
 
-/// A word in the singular, or at least in a form that its singular has too.
-/// The plural of a noun, of which the last word changes: "basketball player" → "basketball players".
+/// Whether a noun is one that a list of nouns means, both in the form of [`words`]: that noun, or with words before it.
+///
+/// A head nurse is a nurse; a nurse's aide is none.
+pub(crate) fn is_one_of(noun: &[String], listed: &[Vec<String>]) -> bool {
+    listed.iter().any(|it| noun.ends_with(it))
+}
+
+/// The plural of a noun, of which the last word changes that isn't after a preposition: "basketball player" →
+/// "basketball players", "member of parliament" → "members of parliament".
 pub(crate) fn plural(noun: &str) -> String {
+    let end = AFTER_NOUNS.iter().filter_map(|it| noun.find(it)).min().unwrap_or(noun.len());
+    let (noun, after) = noun.split_at(end);
     let (before, word) = noun.rsplit_once(' ').map_or(("", noun), |(before, word)| (before, word));
-    let many = if let Some((many, _)) = IRREGULAR.iter().find(|(_, one)| *one == word) {
-        (*many).to_owned()
-    } else if let Some(stem) = word.strip_suffix("man") {
+    let irregular = IRREGULAR
+        .iter()
+        .find_map(|(many, one)| word.strip_suffix(one).map(|stem| format!("{stem}{many}")));
+    let many = if let Some(many) = irregular {
+        many
+    } else if let Some(stem) = word.strip_suffix("man").filter(|_| !NO_MEN.contains(&word)) {
         format!("{stem}men")
     } else if ["s", "x", "z", "ch", "sh", "hero"].iter().any(|it| word.ends_with(it)) {
         format!("{word}es")
@@ -63,12 +81,17 @@ pub(crate) fn plural(noun: &str) -> String {
             Some(_) | None => format!("{word}s"),
         }
     };
-    if before.is_empty() { many } else { format!("{before} {many}") }
+    let space = if before.is_empty() { "" } else { " " };
+    format!("{before}{space}{many}{after}")
 }
 
+/// A word in the singular, or at least in a form that its singular has too.
 fn singular(word: &str) -> String {
-    if let Some((_, one)) = IRREGULAR.iter().find(|(many, _)| *many == word) {
-        return (*one).to_owned();
+    let irregular = IRREGULAR
+        .iter()
+        .find_map(|(many, one)| word.strip_suffix(many).map(|stem| format!("{stem}{one}")));
+    if let Some(one) = irregular {
+        return one;
     }
     if let Some(stem) = word.strip_suffix("men") {
         return format!("{stem}man");
@@ -109,6 +132,10 @@ mod tests {
             ("coach", "coaches"),
             ("lady", "ladies"),
             ("boy", "boys"),
+            ("human", "humans"),
+            ("midwife", "midwives"),
+            ("salesperson", "salespeople"),
+            ("chief of police", "chiefs of police"),
         ] {
             assert_eq!(plural(one), many);
         }
@@ -122,11 +149,29 @@ mod tests {
         check("firemen", "fireman");
         check("children", "child");
         check("ladies", "lady");
+        check("Midwives", "midwife");
+        check("salespeople", "salesperson");
         check("dresses", "dress");
         check("glasses", "glass");
         check("boss", "boss");
         check("two boxes", "two box");
         check("\u{7}!?", "");
+    }
+
+    #[test]
+    fn a_noun_is_known_by_its_last_words() {
+        let check = |noun: &str, listed: &[&str], expected: bool| {
+            let listed: Vec<Vec<String>> = listed.iter().map(|it| words(it)).collect();
+            assert_eq!(is_one_of(&words(noun), &listed), expected, "{noun} in {listed:?}");
+        };
+        check("nurse", &["doctor", "Nurses"], true);
+        check("head nurse", &["nurse"], true);
+        check("Head-Nurses", &["nurse"], true);
+        check("nurse", &["head nurse"], false);
+        check("nurse's aide", &["nurse"], false);
+        check("senior police officer", &["police officer"], true);
+        check("military officer", &["police officer"], false);
+        check("wet-nurse", &["urse"], false);
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn axes() -> Vec<Axis> {
     ];
     let axis = |name: &str, values: Vec<AxisValue>, mixed: &[&str]| Axis {
         name: name.to_owned(),
+        applies_to: None,
         values,
         scope: Scope::Batch,
         given: Vec::new(),

@@ -10,9 +10,24 @@ use crate::phrase::{SLOT, bare_phrase};
 use crate::quota::Shares;
 use crate::words::{key, words};
 
+/// What messages call the nouns of those who have an axis.
+const KINDS: &str = "`applies_to`";
+
 /// Checks one axis by itself; its conditions are still to be resolved.
 pub(super) fn check_values(axis: &Axis) -> Result<CheckedAxis, AxisProblem> {
     check_words("`name`", &axis.name)?;
+    if let Some(kinds) = &axis.applies_to {
+        match kinds.len() {
+            0 => return Err(AxisProblem::NoKinds),
+            found if MOST < found => {
+                return Err(AxisProblem::TooMany { what: "nouns in `applies_to`", found });
+            }
+            _ => {}
+        }
+        for kind in kinds {
+            check_words(KINDS, kind)?;
+        }
+    }
     if MOST < axis.given.len() {
         return Err(AxisProblem::TooMany { what: "conditions", found: axis.given.len() });
     }
@@ -46,6 +61,7 @@ pub(super) fn check_values(axis: &Axis) -> Result<CheckedAxis, AxisProblem> {
     Ok(CheckedAxis {
         name: axis.name.clone(),
         scope: axis.scope,
+        applies_to: axis.applies_to.clone(),
         values,
         shares,
         given: Vec::new(),
