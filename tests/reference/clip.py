@@ -1,4 +1,4 @@
-"""Makes tests/golden/clip: a small CLIP tokenizer, its tokens, and two random text encoders.
+"""Makes tests/golden/clip: a small CLIP tokenizer, its tokens, and three random text encoders.
 
     python tests/reference/clip.py
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "clip"
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -160,10 +160,39 @@ def make_encoder(name, config, prefix, sequences):
     save_file(expected, folder / "expected.safetensors")
 
 
+def make_projection(config, sequences):
+    """As the second text encoder of SDXL: the layers that diffusers can listen to, and the pooled text."""
+    torch.manual_seed(8)
+    model = CLIPTextModelWithProjection(CLIPTextConfig(**config)).eval()
+    randomise(model, torch.Generator().manual_seed(8))
+    folder = GOLDEN / "projection"
+    model.save_pretrained(folder)
+    expected = {}
+    model.double()
+    for index, ids in enumerate(sequences):
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+            # `clip_skip` of StableDiffusionPipeline norms what it takes, that of SDXL doesn't.
+            normed = [model.text_model.final_layer_norm(state) for state in output.hidden_states]
+        expected[f"{index}.ids"] = torch.tensor(ids, dtype=torch.int64)
+        expected[f"{index}.text_embeds"] = output.text_embeds[0].float().contiguous()
+        for skipped in range(config["num_hidden_layers"]):
+            expected[f"{index}.bare.{skipped}"] = output.hidden_states[-(skipped + 1)][0].float().contiguous()
+            expected[f"{index}.normed.{skipped}"] = normed[-(skipped + 1)][0].float().contiguous()
+        # The end of the text as newer configurations name it, where the padding has larger ids.
+        model.config.eos_token_id = model.text_model.eos_token_id = ids[2]
+        with torch.no_grad():
+            pooled = model(input_ids=torch.tensor([ids])).text_embeds
+        model.config.eos_token_id = model.text_model.eos_token_id = 2
+        expected[f"{index}.text_embeds_of_third"] = pooled[0].float().contiguous()
+    save_file(expected, folder / "expected.safetensors")
+
+
 def main():
     torch.set_num_threads(1)
     shutil.rmtree(GOLDEN / "quick_gelu", ignore_errors=True)
     shutil.rmtree(GOLDEN / "gelu", ignore_errors=True)
+    shutil.rmtree(GOLDEN / "projection", ignore_errors=True)
     dice = random.Random(8)
     prompts = [prompt(dice) for _ in range(150)]
     tokenizer = make_tokenizer(prompts + HARD)
@@ -182,6 +211,10 @@ def main():
                                     hidden_act="quick_gelu", layer_norm_eps=1e-5), False, [padded, full, short])
     make_encoder("gelu", dict(shared, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=3,
                               hidden_act="gelu", layer_norm_eps=1e-2), True, [padded, short])
+    # What the end of a text is, files from before transformers 4.31 say wrongly: it is the largest id then.
+    zeros = short + [0] * (LENGTH - len(short))
+    make_projection(dict(shared, eos_token_id=2, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=3,
+                         hidden_act="gelu", projection_dim=20), [zeros, short])
 
 
 if __name__ == "__main__":

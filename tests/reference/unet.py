@@ -43,9 +43,22 @@ CONFIGS = {
         block_out_channels=[8], layers_per_block=1, attention_head_dim=4,
         down_block_types=["CrossAttnDownBlock2D"], up_block_types=["CrossAttnUpBlock2D"],
     ),
+    # As SDXL: ten transformer blocks at the smallest level, none at the largest, pooled text and sizes beside the timestep.
+    "sdxl": dict(
+        block_out_channels=[4, 8, 8], layers_per_block=1, attention_head_dim=[1, 2, 4], transformer_layers_per_block=[1, 2, 10],
+        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=6,
+        projection_class_embeddings_input_dim=46,
+    ),
+    # As the inpainting models: noise, mask and masked picture go in, noise comes out.
+    "inpainting": dict(
+        block_out_channels=[8], layers_per_block=1, attention_head_dim=2, in_channels=9,
+        down_block_types=["CrossAttnDownBlock2D"], up_block_types=["CrossAttnUpBlock2D"],
+    ),
 }
 # Height and width of the latents; odd ones are upsampled to the size of the skip connection.
-SIZES = {"two_layers": (5, 7), "linear_projection": (4, 8), "uncommon": (6, 7), "one_block": (3, 2)}
+SIZES = {"two_layers": (5, 7), "linear_projection": (4, 8), "uncommon": (6, 7), "one_block": (3, 2), "sdxl": (6, 5), "inpainting": (3, 2)}
 
 # Layers in front of norms; with faint outputs an epsilon that is wrong shows.
 FAINT = ["conv_in", "conv1", "conv2", "conv_shortcut", "time_emb_proj", "proj_in", "proj_out"]
@@ -118,12 +131,17 @@ def make_blocks(name, config):
     latents = torch.randn((2, model.config.in_channels, *SIZES[name]), generator=generator)
     contexts = torch.randn((2, 6, TEXT_WIDTH), generator=generator)
     timestep = 613
+    inputs = {"input.latents": channels_last(latents), "input.contexts": contexts}
+    added = {}
+    if model.config.addition_embed_type:
+        inputs["input.pooled"] = torch.randn((2, 10), generator=generator)
+        inputs["input.time_ids"] = torch.tensor([[48.0, 40, 0, 0, 48, 40], [64, 40, 8, 3, 48, 40]])
+        added = {"text_embeds": inputs["input.pooled"].double(), "time_ids": inputs["input.time_ids"].double()}
     model.double()
     outputs = observe(model)
     with torch.no_grad():
-        sample = model(latents.double(), timestep, contexts.double()).sample
+        sample = model(latents.double(), timestep, contexts.double(), added_cond_kwargs=added).sample
     expected = {f"expected.{key}": value for key, value in outputs.items()}
-    inputs = {"input.latents": channels_last(latents), "input.contexts": contexts}
     inputs["input.timestep"] = torch.tensor([float(timestep)])
     save_file({**weights, **inputs, **expected, "expected.sample": channels_last(sample)}, folder / f"{name}.safetensors")
 

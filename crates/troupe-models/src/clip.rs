@@ -1,8 +1,10 @@
-//! CLIP's text encoder (Radford et al. 2021, arXiv:2103.00020), as transformers' `CLIPTextModel`.
+//! CLIP's text encoder (Radford et al. 2021, arXiv:2103.00020), as transformers' `CLIPTextModel`
+//! and `CLIPTextModelWithProjection`.
 //!
 //! A transformer with a causal mask and the norms in front of the layers. What a diffusion model
-//! of the SD 1.x family listens to is its last hidden state, one row a token, padding included;
-//! the pooled output is left out, since nothing here reads it.
+//! listens to is the hidden state behind one of its layers, one row a token, padding included:
+//! SD 1.x and 2.x to the last with the final norm, SDXL to the last but one without it
+//! ([`ClipLayer`]). SDXL also hears the whole text as one row, the pooled output.
 
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
@@ -25,6 +27,48 @@ pub struct ClipConfig {
     positions: usize,
     activation: ClipActivation,
     eps: f64,
+    /// Says where a text ends.
+    end: EndOfText,
+    /// The width of the pooled output, in the form with a projection.
+    projection: usize,
+}
+
+/// The token whose row is the pooled output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndOfText {
+    /// The largest id, the first of them: what configurations mean that say 2, which is older than
+    /// transformers 4.31 and wrong.
+    LargestId,
+    /// The first token with this id, or the first of all.
+    Id(u32),
+}
+
+/// The layer that is listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClipLayer {
+    /// How many layers at the end are passed over: diffusers' `clip_skip` of SD 1.x, 0 for none.
+    /// AUTOMATIC1111's web UI calls that 1, and always counts one more.
+    pub skipped: usize,
+    /// Whether the final norm follows: it does in SD 1.x and 2.x, and doesn't in SDXL.
+    pub normed: bool,
+}
+
+/// What an encoder says of a text.
+#[derive(Clone, Debug)]
+pub struct ClipOutput {
+    /// Behind the layer that was asked for: `(tokens, width)`.
+    pub hidden: Tensor,
+    /// The projected row of the end of the text, `(projection,)`, of an encoder with a projection.
+    pub pooled: Option<Tensor>,
+}
+
+/// A row of the token embedding that comes from elsewhere, a textual inversion's.
+#[derive(Clone, Debug)]
+pub struct LearnedToken {
+    /// The place among the ids that it takes.
+    pub position: usize,
+    /// Shape `(width,)`.
+    pub vector: Tensor,
 }
 
 /// What stands between the two layers of a feed-forward block.
@@ -64,6 +108,10 @@ impl ClipConfig {
         let eps = parsed.layer_norm_eps;
         let sound = eps.is_finite() && 0.0 <= eps;
         file.require(sound, "layer_norm_eps", "a number not below 0", &eps)?;
+        let end = match parsed.eos_token_id {
+            None | Some(2) => EndOfText::LargestId,
+            Some(id) => EndOfText::Id(id),
+        };
         Ok(Self {
             vocabulary: parsed.vocab_size,
             width,
@@ -73,12 +121,24 @@ impl ClipConfig {
             positions: parsed.max_position_embeddings,
             activation: parsed.hidden_act,
             eps,
+            end,
+            projection: parsed.projection_dim.unwrap_or(parsed.hidden_size),
         })
     }
 
     /// The channels of the last hidden state: what the UNet's `cross_attention_dim` must be.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// The channels of the pooled output, in the form with a projection.
+    pub fn projection(&self) -> usize {
+        self.projection
+    }
+
+    /// How many layers there are; at least 1.
+    pub fn layers(&self) -> usize {
+        self.layers
     }
 
     /// The most tokens of one text.
@@ -100,6 +160,7 @@ pub struct ClipTextEncoder {
     position_embedding: Tensor, // (positions, width)
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
+    text_projection: Option<Linear>,
 }
 
 impl ClipTextEncoder {
@@ -123,8 +184,20 @@ impl ClipTextEncoder {
                 .get("position_embedding.weight", &[config.positions, width])?,
             layers: layers.collect::<Result<_, _>>()?,
             final_layer_norm: layer_norm(&weights.at("final_layer_norm"), &config)?,
+            text_projection: None,
             config,
         })
+    }
+
+    /// As [`ClipTextEncoder::new`], for the form with a projection: `CLIPTextModelWithProjection`.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor is missing or has another shape than the configuration says.
+    pub fn with_projection(config: ClipConfig, weights: &Weights) -> Result<Self, ModelError> {
+        let shape = [config.projection, config.width];
+        let projection = Linear::new(weights.get("text_projection.weight", &shape)?, None)?;
+        Ok(Self { text_projection: Some(projection), ..Self::new(config, weights)? })
     }
 
     /// The architecture.
@@ -132,23 +205,58 @@ impl ClipTextEncoder {
         &self.config
     }
 
-    /// The last hidden state of the tokens of one text, after the final norm.
+    /// What the encoder says of the tokens of one text; `learned` replace the embeddings of some.
     ///
-    /// Shape `(tokens,)` → `(tokens, width)`.
+    /// Shape `(tokens,)` → `(tokens, width)`, and the pooled row where there is a projection.
     ///
     /// # Errors
     ///
-    /// If there is no token, more than the encoder has positions for, or an unknown one.
-    pub fn last_hidden_state(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
-        let mut x = self.embed(ids)?;
-        for layer in &self.layers {
+    /// If there is no token, more than the encoder has positions for, an unknown one, a learned
+    /// one of another width, or there aren't so many layers to skip.
+    pub fn encode(
+        &self,
+        ids: &[u32],
+        learned: &[LearnedToken],
+        layer: ClipLayer,
+    ) -> Result<ClipOutput, ModelError> {
+        let kept = self.config.layers.saturating_sub(layer.skipped);
+        if kept == 0 {
+            return Err(ModelError::Input {
+                what: "number of layers to skip",
+                wanted: format!("0 to {}", self.config.layers - 1),
+                found: layer.skipped.to_string(),
+            });
+        }
+        let mut x = self.embed(ids, learned)?;
+        for layer in &self.layers[..kept] {
             x = layer.forward(&x)?;
         }
-        Ok(self.final_layer_norm.forward(&x)?.squeeze(0)?)
+        let hidden = if layer.normed { self.final_layer_norm.forward(&x)? } else { x.clone() };
+        let pooled = match &self.text_projection {
+            None => None,
+            Some(projection) => {
+                for layer in &self.layers[kept..] {
+                    x = layer.forward(&x)?;
+                }
+                let last = self.final_layer_norm.forward(&x)?;
+                let end = last.narrow(1, self.end_of(ids), 1)?;
+                Some(projection.forward(&end)?.flatten_all()?)
+            }
+        };
+        Ok(ClipOutput { hidden: hidden.squeeze(0)?, pooled })
+    }
+
+    /// The place of the token whose row is the pooled output.
+    fn end_of(&self, ids: &[u32]) -> usize {
+        let end = match self.config.end {
+            EndOfText::Id(id) => id,
+            EndOfText::LargestId => ids.iter().copied().max().unwrap_or(0),
+        };
+        ids.iter().position(|&id| id == end).unwrap_or(0)
     }
 
     /// Shape `(tokens,)` → `(1, tokens, width)`.
-    fn embed(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
+    fn embed(&self, ids: &[u32], learned: &[LearnedToken]) -> Result<Tensor, ModelError> {
         let positions = self.config.positions;
         if ids.is_empty() || positions < ids.len() {
             return Err(ModelError::Input {
@@ -166,7 +274,18 @@ impl ClipTextEncoder {
             });
         }
         let ids = Tensor::new(ids, &Device::Cpu)?;
-        let tokens = self.token_embedding.index_select(&ids, 0)?;
+        let mut tokens = self.token_embedding.index_select(&ids, 0)?;
+        for LearnedToken { position, vector } in learned {
+            let width = self.config.width;
+            if vector.dims() != [width] || ids.elem_count() <= *position {
+                return Err(ModelError::Input {
+                    what: "shape of a learned token",
+                    wanted: format!("[{width}], at a place below {}", ids.elem_count()),
+                    found: format!("{:?} at {position}", vector.dims()),
+                });
+            }
+            tokens = tokens.slice_scatter0(&vector.unsqueeze(0)?, *position)?;
+        }
         let positions = self.position_embedding.narrow(0, 0, ids.elem_count())?;
         Ok((tokens + positions)?.unsqueeze(0)?)
     }
@@ -236,6 +355,8 @@ struct ConfigFile {
     max_position_embeddings: usize,
     hidden_act: ClipActivation,
     layer_norm_eps: f64,
+    eos_token_id: Option<u32>,
+    projection_dim: Option<usize>,
 }
 
 impl Default for ConfigFile {
@@ -250,6 +371,8 @@ impl Default for ConfigFile {
             max_position_embeddings: 77,
             hidden_act: ClipActivation::QuickGelu,
             layer_norm_eps: 1e-5,
+            eos_token_id: Some(49_407),
+            projection_dim: Some(512),
         }
     }
 }
@@ -277,12 +400,24 @@ mod tests {
         ClipConfig::from_json(TextFile { name: "config.json", bytes: json.as_bytes() })
     }
 
+    /// The last hidden state, as SD 1.x listens to it.
+    const LAST: ClipLayer = ClipLayer { skipped: 0, normed: true };
+
+    fn last_hidden_state(encoder: &ClipTextEncoder, ids: &[u32]) -> Result<Tensor, ModelError> {
+        Ok(encoder.encode(ids, &[], LAST)?.hidden)
+    }
+
     fn golden(name: &str) -> (ClipTextEncoder, Golden) {
         let path = golden_path(&format!("clip/{name}"));
         let json = fs::read_to_string(path.join("config.json")).unwrap();
         let bytes = Arc::new(fs::read(path.join("model.safetensors")).unwrap());
         let weights = Weights::new("model.safetensors", bytes).unwrap();
-        let encoder = ClipTextEncoder::new(config(&json).unwrap(), &weights).unwrap();
+        let config = config(&json).unwrap();
+        let encoder = if weights.contains("text_projection.weight") {
+            ClipTextEncoder::with_projection(config, &weights).unwrap()
+        } else {
+            ClipTextEncoder::new(config, &weights).unwrap()
+        };
         (encoder, Golden::read(path.join("expected.safetensors")))
     }
 
@@ -298,14 +433,19 @@ mod tests {
         for sequence in 0..sequences {
             let state = |layer: usize| expected.tensor(&format!("{sequence}.hidden.{layer}"));
             let ids = values_of_ids(&expected.tensor(&format!("{sequence}.ids")).0);
-            assert_close("embeddings", &values(&encoder.embed(&ids).unwrap()), &state(0), 1e-6);
+            assert_close(
+                "embeddings",
+                &values(&encoder.embed(&ids, &[]).unwrap()),
+                &state(0),
+                1e-6,
+            );
             for (index, layer) in encoder.layers.iter().enumerate() {
                 let (input, shape) = state(index);
                 let input = Tensor::from_vec(input, (1, shape[0], shape[1]), &Device::Cpu).unwrap();
                 let output = values(&layer.forward(&input).unwrap());
                 assert_close(&format!("layer {index}"), &output, &state(index + 1), 1e-5);
             }
-            let last = encoder.last_hidden_state(&ids).unwrap();
+            let last = last_hidden_state(&encoder, &ids).unwrap();
             let wanted = expected.tensor(&format!("{sequence}.last_hidden_state"));
             assert_eq!(last.dims(), wanted.1);
             assert_close("last_hidden_state", &values(&last), &wanted, 1e-5);
@@ -327,14 +467,64 @@ mod tests {
         check("gelu", 2);
     }
 
+    // Fails when the wrong layer is taken, a norm is added or left out, the pooled row is that of
+    // another token, or the projection is transposed.
+    #[test]
+    fn every_layer_and_the_pooled_text_agree_with_transformers() {
+        let (mut encoder, expected) = golden("projection");
+        let third = |sequence| values_of_ids(&expected.tensor(&format!("{sequence}.ids")).0)[2];
+        for sequence in 0..2 {
+            let ids = values_of_ids(&expected.tensor(&format!("{sequence}.ids")).0);
+            let wanted = |name: &str| expected.tensor(&format!("{sequence}.{name}"));
+            encoder.config.end = EndOfText::LargestId;
+            for skipped in 0..3 {
+                for (normed, name) in [(false, "bare"), (true, "normed")] {
+                    let output = encoder.encode(&ids, &[], ClipLayer { skipped, normed }).unwrap();
+                    let name = format!("{name}.{skipped}");
+                    assert_close(&name, &values(&output.hidden), &wanted(&name), 1e-5);
+                    let pooled = output.pooled.unwrap();
+                    assert_close("pooled", &values(&pooled), &wanted("text_embeds"), 1e-5);
+                }
+            }
+            encoder.config.end = EndOfText::Id(third(sequence));
+            let pooled = encoder.encode(&ids, &[], LAST).unwrap().pooled.unwrap();
+            assert_close("pooled", &values(&pooled), &wanted("text_embeds_of_third"), 1e-5);
+        }
+        let too_many = ClipLayer { skipped: 3, normed: true };
+        let error = encoder.encode(&[1], &[], too_many).unwrap_err().to_string();
+        assert_eq!(error, "the number of layers to skip is 3, and 0 to 2 was wanted");
+    }
+
+    #[test]
+    fn an_encoder_without_projection_has_no_pooled_text() {
+        let (encoder, _) = golden("gelu");
+        assert!(encoder.encode(&[5], &[], LAST).unwrap().pooled.is_none());
+        let bytes = fs::read(golden_path("clip/gelu/model.safetensors")).unwrap();
+        let weights = Weights::new("model.safetensors", Arc::new(bytes)).unwrap();
+        let error = ClipTextEncoder::with_projection(encoder.config, &weights).unwrap_err();
+        assert!(error.to_string().contains("no tensor `text_projection.weight`"), "{error}");
+    }
+
+    #[test]
+    fn a_learned_token_takes_the_place_of_an_embedding() {
+        let (encoder, _) = golden("gelu");
+        let plain = last_hidden_state(&encoder, &[9, 7, 8]).unwrap();
+        let vector = encoder.token_embedding.get(7).unwrap();
+        let learned = |position| LearnedToken { position, vector: vector.clone() };
+        let output = encoder.encode(&[9, 0, 8], &[learned(1)], LAST).unwrap();
+        assert_eq!(values(&output.hidden), values(&plain));
+        let error = encoder.encode(&[9, 0], &[learned(2)], LAST).unwrap_err().to_string();
+        assert!(error.contains("[24], at a place below 2") && error.contains("[24] at 2"));
+    }
+
     #[test]
     fn what_it_cannot_embed_is_refused() {
         let (encoder, _) = golden("gelu");
-        let refusal = |ids: &[u32]| encoder.last_hidden_state(ids).unwrap_err().to_string();
+        let refusal = |ids: &[u32]| last_hidden_state(&encoder, ids).unwrap_err().to_string();
         assert_eq!(refusal(&[]), "the number of tokens is 0, and 1 to 77 was wanted");
         assert_eq!(refusal(&[0; 78]), "the number of tokens is 78, and 1 to 77 was wanted");
         assert_eq!(refusal(&[0, 664, 0]), "the token id is 664, and one below 664 was wanted");
-        encoder.last_hidden_state(&[663; 77]).unwrap();
+        last_hidden_state(&encoder, &[663; 77]).unwrap();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The denoising network of Stable Diffusion 1.x and 2.x: `UNet2DConditionModel` in diffusers.
+//! The denoising network of Stable Diffusion 1.x, 2.x and XL: `UNet2DConditionModel` in diffusers.
 //!
 //! A UNet (Ronneberger et al. 2015, arXiv:1505.04597) of residual blocks that are told the
 //! timestep, and transformers that are told the prompt (Rombach et al. 2022, arXiv:2112.10752).
@@ -24,9 +24,9 @@ use troupe_core::region::TokenGrid;
 use troupe_nn::{Conv2d, GroupNorm, NnError, silu};
 
 use self::block::{DownBlock, MidBlock, UpBlock};
-pub use self::conditioning::{Conditioning, Isolation, PreparedContext};
-pub use self::config::{Downsampling, Level, UNetConfig, UNetConfigError};
-use self::time::TimeEmbedding;
+pub use self::conditioning::{Added, Conditioning, Isolation, PreparedContext};
+pub use self::config::{Addition, Downsampling, Level, UNetConfig, UNetConfigError};
+use self::time::{AddedEmbedding, TimeEmbedding};
 use crate::weights::{Weights, WeightsError};
 
 /// A UNet with its weights.
@@ -35,6 +35,7 @@ pub struct UNet {
     config: UNetConfig,
     conv_in: Conv2d,
     time_embedding: TimeEmbedding,
+    added_embedding: Option<AddedEmbedding>,
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
     up_blocks: Vec<UpBlock>,
@@ -82,6 +83,22 @@ pub enum UNetError {
         width: usize,
         /// The shape that was there.
         found: Vec<usize>,
+    },
+    /// A pooled text has the wrong shape.
+    #[error("a pooled text has shape {found:?}, and ({width},) was wanted")]
+    Pooled {
+        /// The width that the network wants.
+        width: usize,
+        /// The shape that was there.
+        found: Vec<usize>,
+    },
+    /// The network is told something beside the timestep and wasn't, or the other way round.
+    #[error("{found} pooled texts were given, and this UNet wants {wanted}")]
+    Added {
+        /// How many the network wants.
+        wanted: usize,
+        /// How many there were.
+        found: usize,
     },
     /// The prompts of regions don't match the boxes.
     #[error("{prompts} prompts were given for {boxes} regions")]
@@ -131,6 +148,7 @@ impl UNet {
         Ok(Self {
             conv_in: build::conv2d(&weights.at("conv_in"), [config.in_channels, first], 3, 1, 1)?,
             time_embedding: TimeEmbedding::new(&config, weights)?,
+            added_embedding: AddedEmbedding::new(&config, weights)?,
             down_blocks,
             mid_block,
             up_blocks,
@@ -195,7 +213,7 @@ impl UNet {
             return Err(UNetError::Latents { wanted, found: latents.dims().to_vec() });
         }
         // Every residual block begins its part with silu; the embedding is the same for all.
-        let embedding = silu(&self.time_embedding.forward(timestep)?)?;
+        let embedding = silu(&context.add_to(self.time_embedding.forward(timestep)?)?)?;
 
         let mut x = self.conv_in.forward(latents)?;
         observe(Stage::ConvIn, &x);
@@ -218,15 +236,17 @@ impl UNet {
     ///
     /// `rows` are the rows of the batch, for instance the negative prompt and the prompt.
     /// `regions` are the boxes of those that are [`Conditioning::Regional`], and say which tokens
-    /// are isolated from one another, in all rows.
+    /// are isolated from one another, in all rows. `added` is one for each row where the network
+    /// has an [`Addition`], and empty where it has none.
     ///
     /// # Errors
     ///
     /// If a prompt isn't `(tokens, cross_attention_dim)`, a row hasn't as many region prompts as
-    /// there are boxes, or the latents are too small.
+    /// there are boxes, what is added doesn't fit, or the latents are too small.
     pub fn prepare(
         &self,
         rows: &[Conditioning],
+        added: &[Added],
         regions: Option<&troupe_core::region::Regions>,
         latents: TokenGrid,
     ) -> Result<PreparedContext, UNetError> {
@@ -238,6 +258,12 @@ impl UNet {
         for block in &self.up_blocks {
             block.cross_attentions(&mut layers);
         }
-        PreparedContext::new(&self.config, &layers, rows, regions, latents)
+        let wanted = if self.added_embedding.is_some() { rows.len() } else { 0 };
+        if added.len() != wanted {
+            return Err(UNetError::Added { wanted, found: added.len() });
+        }
+        let added =
+            self.added_embedding.as_ref().map(|layers| layers.forward(added)).transpose()?;
+        PreparedContext::new(&self.config, &layers, rows, regions, latents, added)
     }
 }

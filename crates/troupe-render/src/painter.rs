@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use troupe_core::layout::Canvas;
 use troupe_core::region::{Placed, Regions, TokenGrid};
 use troupe_models::checkpoint::ModelIndex;
-use troupe_models::clip::{ClipConfig, ClipTextEncoder};
+use troupe_models::clip::{ClipConfig, ClipLayer, ClipTextEncoder};
 use troupe_models::config::TextFile;
 use troupe_models::lora::{Applied, Scaled, attach};
 use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
@@ -71,6 +71,11 @@ impl Painter {
         ModelIndex::parse(files.name, files.index)?;
         let scheduler = SchedulerConfig::parse(files.scheduler)?;
         let unet_config = UNetConfig::from_json(files.unet_config)?;
+        if unet_config.addition.is_some() {
+            return Err(RenderError::Mismatch(
+                "the UNet wants a pooled text, which a pipeline with one text encoder hasn't".to_owned(),
+            ));
+        }
         let clip_config = ClipConfig::from_json(files.text_encoder_config)?;
         let vae_config = VaeConfig::from_json(files.vae_config)?;
         let tokenizer_config = match files.tokenizer_config {
@@ -185,7 +190,7 @@ impl Painter {
                 Some(Regions::new(placed, job.settings.base_ratio))
             }
         };
-        let context = self.unet.prepare(&rows, regions.as_ref(), grid)?;
+        let context = self.unet.prepare(&rows, &[], regions.as_ref(), grid)?;
         Ok((context, encoder.notes))
     }
 }
@@ -216,7 +221,8 @@ impl Encoded<'_> {
                 tokens.dropped, tokens.dropped_text
             ));
         }
-        Ok(self.painter.text_encoder.last_hidden_state(&tokens.ids)?)
+        let layer = ClipLayer { skipped: 0, normed: true };
+        Ok(self.painter.text_encoder.encode(&tokens.ids, &[], layer)?.hidden)
     }
 }
 

@@ -14,7 +14,7 @@ use troupe_nn::{Part, attention, gather_tokens, mix_tokens};
 
 use super::{
     UNetError,
-    config::{Downsampling, UNetConfig},
+    config::{Addition, Downsampling, UNetConfig},
     transformer::CrossAttention,
 };
 
@@ -30,6 +30,17 @@ pub enum Conditioning {
         /// Who is in each region, in the order of the [`Regions`].
         regions: Vec<Tensor>,
     },
+}
+
+/// What one row of a batch is told beside its prompts, by networks that have an
+/// [`Addition`](super::Addition).
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// The whole text in one row, `(pooled,)`.
+    pub pooled: Tensor,
+    /// Height and width of the original, top and left of its crop, height and width of the target,
+    /// in pixels.
+    pub time_ids: [f64; Addition::TIME_IDS],
 }
 
 /// Whether subjects see one another in self-attention, in all rows of a batch.
@@ -50,6 +61,8 @@ pub struct PreparedContext {
     rows: Vec<Row>,
     /// For each level: the subject of each token. Empty without regions.
     owners: Vec<Vec<Option<usize>>>,
+    /// What is added to the timestep's embedding, in each row: `(rows, time_embedding_dim)`.
+    added: Option<Tensor>,
 }
 
 /// The key and the value of a prompt in one attention: `(1, tokens, channels)` each.
@@ -93,6 +106,7 @@ impl PreparedContext {
         rows: &[Conditioning],
         regions: Option<&Regions>,
         latents: TokenGrid,
+        added: Option<Tensor>,
     ) -> Result<Self, UNetError> {
         let grids = grids(config, latents)?;
         let boxes = regions.map_or(0, Regions::len);
@@ -142,7 +156,7 @@ impl PreparedContext {
             attentions.push(of_prompts);
         }
         let owners = maps.into_iter().map(|map| map.owner).collect();
-        Ok(Self { latents, attentions, rows: prepared_rows, owners })
+        Ok(Self { latents, attentions, rows: prepared_rows, owners, added })
     }
 
     /// The size of the latents for which this was prepared.
@@ -153,6 +167,16 @@ impl PreparedContext {
     /// The rows of the batch.
     pub fn rows(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The timestep's embedding with what is added to it: one row for all, or one for each.
+    ///
+    /// Shape `(1, time_embedding_dim)` → `(1 or rows, time_embedding_dim)`.
+    pub(super) fn add_to(&self, embedding: Tensor) -> Result<Tensor, UNetError> {
+        match &self.added {
+            Some(added) => Ok(added.broadcast_add(&embedding)?),
+            None => Ok(embedding),
+        }
     }
 
     /// Which subject each token of a level belongs to; `None` where no token belongs to any.

@@ -3,15 +3,16 @@
 //! What changes the architecture and isn't ours is refused by the name of its key; what doesn't
 //! change it is passed over.
 
+mod keys;
+
 use serde_json::{Map, Value};
 
-/// The largest number of channels, heads or layers that a configuration may ask for.
-const LARGEST: u64 = 1 << 16;
+use self::keys::{Keys, wrong};
 
 /// The most blocks on one side; each halves the image.
 const MOST_BLOCKS: usize = 8;
 
-/// The architecture of a UNet of Stable Diffusion 1.x or 2.x, `UNet2DConditionModel` in diffusers.
+/// The architecture of a UNet of Stable Diffusion 1.x, 2.x or XL, `UNet2DConditionModel` in diffusers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UNetConfig {
     /// Channels of the latents that go in.
@@ -34,6 +35,29 @@ pub struct UNetConfig {
     pub freq_shift: f32,
     /// How a level's image is padded before it is halved.
     pub downsampling: Downsampling,
+    /// What the network is told beside the timestep, if it is.
+    pub addition: Option<Addition>,
+}
+
+/// What SDXL is told beside the timestep: the pooled text, and the sizes of the picture
+/// (`addition_embed_type` is `text_time`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addition {
+    /// Sines and cosines for each of the sizes; an even number.
+    pub time_embed_dim: usize,
+    /// The width of the pooled text.
+    pub pooled: usize,
+}
+
+impl Addition {
+    /// How many numbers tell of the sizes: height and width of the original, top and left of the
+    /// crop, height and width of the target (Podell et al. 2023, arXiv:2307.01952, section 2.2).
+    pub const TIME_IDS: usize = 6;
+
+    /// The channels that go into the layers of the embedding.
+    pub fn inputs(self) -> usize {
+        self.pooled + Self::TIME_IDS * self.time_embed_dim
+    }
 }
 
 /// One level of a UNet: the down block and the up block at the same resolution.
@@ -84,20 +108,17 @@ pub enum UNetConfigError {
 }
 
 /// Keys that change nothing that we compute.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 4] = [
     "sample_size",
     "dropout",
     "upcast_attention", // All our attention is in single precision.
     "addition_embed_type_num_heads",
-    "addition_time_embed_dim",
-    "projection_class_embeddings_input_dim",
 ];
 
 /// Keys that must have their default, as JSON.
-const FIXED: [(&str, &str); 25] = [
+const FIXED: [(&str, &str); 24] = [
     ("_class_name", r#""UNet2DConditionModel""#),
     ("act_fn", r#""silu""#),
-    ("addition_embed_type", "null"),
     ("attention_type", r#""default""#),
     ("center_input_sample", "false"),
     ("class_embed_type", "null"),
@@ -185,6 +206,7 @@ impl UNetConfig {
             flip_sin_to_cos: keys.switch("flip_sin_to_cos", true)?,
             freq_shift: keys.freq_shift(channels[0])?,
             downsampling: keys.downsampling()?,
+            addition: keys.addition()?,
             levels,
         };
         config.check()?;
@@ -218,155 +240,4 @@ impl UNetConfig {
         }
         Ok(())
     }
-}
-
-/// The keys that haven't been read yet.
-struct Keys(Map<String, Value>);
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "JSON has the types that it has")]
-impl Keys {
-    fn take(&mut self, key: &str) -> Value {
-        self.0.remove(key).unwrap_or(Value::Null)
-    }
-
-    fn fixed(&mut self, key: &str, wanted: &str) -> Result<(), UNetConfigError> {
-        // Null is the default everywhere but here, where it takes something away.
-        let takes_away = key == "mid_block_type" && self.0.get(key) == Some(&Value::Null);
-        let found = self.take(key);
-        let text = found.to_string();
-        let synonym = key == "act_fn" && found == "swish";
-        let nothing = wanted == "null" && found == false;
-        let same = found.is_null() || text == wanted || synonym || nothing;
-        if same && !takes_away { Ok(()) } else { Err(wrong(key, wanted, &found)) }
-    }
-
-    fn whole(&mut self, key: &str, default: usize) -> Result<usize, UNetConfigError> {
-        match self.take(key) {
-            Value::Null => Ok(default),
-            value => whole(key, &value),
-        }
-    }
-
-    fn number(&mut self, key: &str, default: f64) -> Result<f64, UNetConfigError> {
-        match self.take(key) {
-            Value::Null => Ok(default),
-            value => value.as_f64().ok_or_else(|| wrong(key, "a number", &value)),
-        }
-    }
-
-    fn switch(&mut self, key: &str, default: bool) -> Result<bool, UNetConfigError> {
-        match self.take(key) {
-            Value::Null => Ok(default),
-            value => value.as_bool().ok_or_else(|| wrong(key, "true or false", &value)),
-        }
-    }
-
-    fn list(&mut self, key: &str, default: &[usize]) -> Result<Vec<usize>, UNetConfigError> {
-        match self.take(key) {
-            Value::Null => Ok(default.to_vec()),
-            Value::Array(values) => values.iter().map(|value| whole(key, value)).collect(),
-            value => Err(wrong(key, "a list of numbers", &value)),
-        }
-    }
-
-    /// A number for all levels, or a list with one for each.
-    fn per_level(
-        &mut self,
-        key: &str,
-        default: usize,
-        levels: usize,
-    ) -> Result<Vec<usize>, UNetConfigError> {
-        match self.take(key) {
-            Value::Null => Ok(vec![default; levels]),
-            Value::Array(values) if values.len() == levels => {
-                values.iter().map(|value| whole(key, value)).collect()
-            }
-            Value::Array(values) => {
-                Err(wrong(key, &format!("a list of {levels}"), &Value::Array(values)))
-            }
-            value => Ok(vec![whole(key, &value)?; levels]),
-        }
-    }
-
-    /// A number, or a list in which all are the same.
-    fn same(&mut self, key: &str, default: usize) -> Result<usize, UNetConfigError> {
-        let value = match self.take(key) {
-            Value::Array(values) => match values.as_slice() {
-                [first, rest @ ..] if rest.iter().all(|value| value == first) => first.clone(),
-                _ => return Err(wrong(key, "one number", &Value::Array(values))),
-            },
-            value => value,
-        };
-        if value.is_null() { Ok(default) } else { whole(key, &value) }
-    }
-
-    /// Whether each block is one `with` attention.
-    fn block_types(
-        &mut self,
-        key: &str,
-        with: &str,
-        without: &str,
-        levels: usize,
-    ) -> Result<Vec<bool>, UNetConfigError> {
-        let values = match self.take(key) {
-            Value::Array(values) if values.len() == levels => values,
-            Value::Null if levels == 4 => {
-                // Stable Diffusion 1.x has attention in all but the smallest level.
-                let smallest = if with.contains("Down") { 3 } else { 0 };
-                return Ok((0..levels).map(|block| block != smallest).collect());
-            }
-            value => return Err(wrong(key, &format!("a list of {levels} block types"), &value)),
-        };
-        let attends = |value: &Value| match value.as_str() {
-            Some(name) if name == with => Ok(true),
-            Some(name) if name == without => Ok(false),
-            _ => Err(wrong(key, &format!("`{with}` or `{without}`"), value)),
-        };
-        values.iter().map(attends).collect()
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "as diffusers computes it")]
-    fn freq_shift(&mut self, channels: usize) -> Result<f32, UNetConfigError> {
-        let shift = self.number("freq_shift", 0.0)?;
-        let frequencies = u32::try_from(channels >> 1).map_or(f64::INFINITY, f64::from);
-        if 0.0 <= shift && shift < frequencies {
-            Ok(shift as f32)
-        } else {
-            let wanted = format!("a number from 0 to less than {frequencies}");
-            Err(wrong("freq_shift", &wanted, &shift.into()))
-        }
-    }
-
-    fn downsampling(&mut self) -> Result<Downsampling, UNetConfigError> {
-        match self.take("downsample_padding") {
-            Value::Null => Ok(Downsampling::AllSides),
-            value => match value.as_u64() {
-                Some(1) => Ok(Downsampling::AllSides),
-                Some(0) => Ok(Downsampling::RightAndBottom),
-                _ => Err(wrong("downsample_padding", "0 or 1", &value)),
-            },
-        }
-    }
-
-    /// What is left must be private to diffusers, or say nothing.
-    fn nothing_left(self) -> Result<(), UNetConfigError> {
-        let says_something = |(key, value): &(String, Value)| {
-            !key.starts_with('_') && !value.is_null() && *value != false
-        };
-        self.0.into_iter().find(says_something).map_or(Ok(()), |(key, _)| {
-            Err(UNetConfigError::Unknown(key.chars().take(100).collect()))
-        })
-    }
-}
-
-fn whole(key: &str, value: &Value) -> Result<usize, UNetConfigError> {
-    let number = value.as_u64().filter(|number| (1..=LARGEST).contains(number));
-    number
-        .and_then(|number| usize::try_from(number).ok())
-        .ok_or_else(|| wrong(key, &format!("a whole number from 1 to {LARGEST}"), value))
-}
-
-fn wrong(key: &str, wanted: &str, found: &Value) -> UNetConfigError {
-    let found = found.to_string().chars().take(100).collect();
-    UNetConfigError::Value { key: key.to_owned(), wanted: wanted.to_owned(), found }
 }

@@ -41,12 +41,22 @@ impl ResidualBlock {
         })
     }
 
-    /// `embedding` is that of the timestep, after silu: `(1, time_embedding_dim)`.
+    /// `embedding` is that of the timestep, after silu: `(1, time_embedding_dim)`, or a row for each of the batch.
     ///
     /// Shape `(batch, height, width, in)` → `(batch, height, width, out)`.
     pub(super) fn forward(&self, x: &Tensor, embedding: &Tensor) -> Result<Tensor, UNetError> {
-        let shift = self.time_emb_proj.forward(embedding)?.squeeze(0)?;
-        let hidden = self.conv1.forward_shifted(&self.norm1.forward_silu(x)?, &shift)?;
+        let shifts = self.time_emb_proj.forward(embedding)?;
+        let normed = self.norm1.forward_silu(x)?;
+        let rows = shifts.dims()[0];
+        let hidden = if rows == 1 {
+            self.conv1.forward_shifted(&normed, &shifts.squeeze(0)?)?
+        } else {
+            let of_row = |row| -> Result<Tensor, UNetError> {
+                let x = normed.narrow(0, row, 1)?;
+                Ok(self.conv1.forward_shifted(&x, &shifts.get(row)?)?)
+            };
+            Tensor::cat(&(0..rows).map(of_row).collect::<Result<Vec<_>, _>>()?, 0)?
+        };
         let hidden = self.conv2.forward(&self.norm2.forward_silu(&hidden)?)?;
         match &self.conv_shortcut {
             Some(conv_shortcut) => Ok(add(&conv_shortcut.forward(x)?, &hidden)?),

@@ -34,6 +34,20 @@ fn grid(latents: &Tensor) -> TokenGrid {
     TokenGrid { height, width }
 }
 
+/// What the network is told beside the timestep, in two rows.
+fn added(unet: &UNet, golden: &Golden) -> Vec<Added> {
+    if unet.config.addition.is_none() {
+        return Vec::new();
+    }
+    let (pooled, time_ids) = (tensor(golden, "input.pooled"), tensor(golden, "input.time_ids"));
+    let row = |row: usize| {
+        let time_ids: Vec<f32> = time_ids.get(row).unwrap().to_vec1().unwrap();
+        let time_ids: Vec<f64> = time_ids.into_iter().map(f64::from).collect();
+        Added { pooled: pooled.get(row).unwrap(), time_ids: time_ids.try_into().unwrap() }
+    };
+    vec![row(0), row(1)]
+}
+
 /// Fails if a block, given two plain prompts, is further than 1e-4 from diffusers.
 #[track_caller]
 fn check_blocks(name: &str) {
@@ -41,7 +55,8 @@ fn check_blocks(name: &str) {
     let latents = tensor(&golden, "input.latents");
     let contexts = tensor(&golden, "input.contexts");
     let rows = [0, 1].map(|row| Conditioning::Plain(contexts.get(row).unwrap()));
-    let context = unet.prepare(&rows, None, grid(&latents)).unwrap();
+    let added = added(&unet, &golden);
+    let context = unet.prepare(&rows, &added, None, grid(&latents)).unwrap();
     let timestep = f64::from(golden.tensor("input.timestep").0[0]);
     let mut seen = 0;
     let mut observe = |stage: Stage, x: &Tensor| {
@@ -82,6 +97,33 @@ fn uncommon_blocks_are_those_of_diffusers() {
 #[test]
 fn a_single_block_is_that_of_diffusers() {
     check_blocks("one_block");
+}
+
+// Fails when the order of pooled text and sizes, or what a row is told, is wrong.
+#[test]
+fn blocks_of_sdxl_are_those_of_diffusers() {
+    check_blocks("sdxl");
+}
+
+#[test]
+fn blocks_of_an_inpainting_model_are_those_of_diffusers() {
+    check_blocks("inpainting");
+}
+
+#[test]
+fn what_is_told_beside_the_timestep_is_wanted_as_often_as_the_network_has_it() {
+    let (unet, golden) = read("unet/sdxl.json", "unet/sdxl.safetensors");
+    let contexts = tensor(&golden, "input.contexts");
+    let rows = [0, 1].map(|row| Conditioning::Plain(contexts.get(row).unwrap()));
+    let size = TokenGrid { height: 6, width: 5 };
+    let refused = |added: &[Added]| unet.prepare(&rows, added, None, size).unwrap_err().to_string();
+    assert_eq!(refused(&[]), "0 pooled texts were given, and this UNet wants 2");
+    let mut added = added(&unet, &golden);
+    added[1].pooled = contexts.get(0).unwrap();
+    assert_eq!(refused(&added), "a pooled text has shape [6, 16], and (10,) was wanted");
+    let it = Regional::read();
+    let error = it.unet.prepare(&it.rows(), &added, Some(&it.regions), size).unwrap_err();
+    assert_eq!(error.to_string(), "2 pooled texts were given, and this UNet wants 0");
 }
 
 /// The UNet, inputs and regions of the regional golden.
@@ -128,7 +170,7 @@ impl Regional {
         regions: Option<&Regions>,
         isolation: Isolation,
     ) -> Tensor {
-        let context = self.unet.prepare(rows, regions, grid(&self.latents)).unwrap();
+        let context = self.unet.prepare(rows, &[], regions, grid(&self.latents)).unwrap();
         self.unet.forward(&self.latents, 421.0, &context, isolation).unwrap()
     }
 }
@@ -220,7 +262,7 @@ fn an_isolated_subject_does_not_hear_of_another_prompt() {
             Conditioning::Plain(it.contexts.get(0).unwrap()),
             Conditioning::Regional { base, regions: prompts },
         ];
-        let context = it.unet.prepare(&rows, Some(&regions), grid(&it.latents)).unwrap();
+        let context = it.unet.prepare(&rows, &[], Some(&regions), grid(&it.latents)).unwrap();
         let query = Tensor::ones((2, 240, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
         context.attend(&query, 0, 0, 2).unwrap()
     };
@@ -240,18 +282,21 @@ fn wrong_inputs_are_refused() {
     let rows = it.rows();
     let size = grid(&it.latents);
     let message = |result: Result<PreparedContext, UNetError>| result.unwrap_err().to_string();
-    assert_eq!(message(it.unet.prepare(&rows, None, size)), "3 prompts were given for 0 regions");
+    assert_eq!(
+        message(it.unet.prepare(&rows, &[], None, size)),
+        "3 prompts were given for 0 regions"
+    );
     let short = [Conditioning::Plain(it.latents.clone())];
     assert_eq!(
-        message(it.unet.prepare(&short, None, size)),
+        message(it.unet.prepare(&short, &[], None, size)),
         "an encoded prompt has shape [2, 12, 20, 4], and (tokens, 16) was wanted"
     );
     let nothing = TokenGrid { height: 0, width: 4 };
     assert_eq!(
-        message(it.unet.prepare(&rows, Some(&it.regions), nothing)),
+        message(it.unet.prepare(&rows, &[], Some(&it.regions), nothing)),
         "latents of 0 x 4 are too small to be halved 2 times"
     );
-    let context = it.unet.prepare(&rows, Some(&it.regions), size).unwrap();
+    let context = it.unet.prepare(&rows, &[], Some(&it.regions), size).unwrap();
     let latents = it.latents.narrow(1, 0, 6).unwrap();
     assert_eq!(
         it.unet.forward(&latents, 1.0, &context, Isolation::Free).unwrap_err().to_string(),
@@ -289,7 +334,21 @@ fn what_would_change_the_architecture_is_refused_by_name() {
     check("layers_per_block", "0", "whole number");
     check("transformer_layers_per_block", "[1, [1, 1], 1]", "whole number");
     check("act_fn", r#""gelu""#, "silu");
-    check("addition_embed_type", r#""text_time""#, "null");
+    check("addition_embed_type", r#""image""#, "text_time");
+    let sdxl = |dim: &str, inputs: &str| {
+        let edit = |map: &mut serde_json::Map<String, serde_json::Value>| {
+            map.insert("addition_embed_type".to_owned(), "text_time".into());
+            map.insert("addition_time_embed_dim".to_owned(), serde_json::from_str(dim).unwrap());
+            let inputs = serde_json::from_str(inputs).unwrap();
+            map.insert("projection_class_embeddings_input_dim".to_owned(), inputs);
+        };
+        UNetConfig::from_json(&config(edit)).map_err(|error| error.to_string())
+    };
+    let addition = Some(Addition { time_embed_dim: 256, pooled: 1280 });
+    assert_eq!(sdxl("256", "2816").unwrap().addition, addition);
+    assert!(sdxl("255", "2816").unwrap_err().contains("an even number"));
+    assert!(sdxl("256", "1536").unwrap_err().contains("more than 6 times 256"));
+    assert!(sdxl("null", "2816").unwrap_err().contains("addition_time_embed_dim"));
     check("class_embed_type", r#""timestep""#, "null");
     check("resnet_time_scale_shift", r#""scale_shift""#, "default");
     check("only_cross_attention", "true", "false");
