@@ -1,0 +1,96 @@
+"""Batches of latents with their captions, regions and masks, out of the shards that `encode.py` writes."""
+import json
+import os
+import random
+
+import torch
+import torch.nn.functional as F
+
+from attention import grid
+
+# Pictures in a batch, for each canvas: about as many tokens each.
+BATCH = {(96, 160): 48, (192, 192): 24, (256, 192): 18, (384, 192): 12, (384, 256): 9}
+REGIONAL = .5  # of the pictures with people are painted by regions
+BASE_RATIO = .2
+
+
+class Scenes:
+    """All latents in memory, drawn without repetition until all were seen."""
+
+    def __init__(self, folder, scaling, shards=slice(None)):
+        self.z, self.known, self.masks, self.regions = {}, {}, {}, {}
+        for name in sorted(it for it in os.listdir(folder) if it.endswith(".pt"))[shards]:
+            for size, it in torch.load(f"{folder}/{name}").items():
+                self.z.setdefault(size, []).append(it["z"])
+                self.known.setdefault(size, []).extend(json.loads(it["known"]))
+                self.masks.setdefault(size, []).extend(it["masks"])
+                self.regions.setdefault(size, []).extend(it["regions"])
+        self.z = {size: torch.cat(it) for size, it in self.z.items()}
+        self.scaling = scaling
+        self.left = {size: [] for size in self.z}
+
+    def __len__(self):
+        return sum(len(it) for it in self.z.values())
+
+    def batch(self, r, noisy):
+        """A `Batch` of one canvas; `noisy` says for a number of pictures which of them are in the isolated steps."""
+        sizes = list(self.z)
+        size = r.choices(sizes, [len(self.z[it]) for it in sizes])[0]
+        if len(self.left[size]) < BATCH[size]:
+            self.left[size] = r.sample(range(len(self.z[size])), len(self.z[size]))
+        chosen = [self.left[size].pop() for _ in range(min(BATCH[size], len(self.left[size])))]
+        return Batch(self, size, chosen, r, noisy)
+
+
+class Batch:
+    """Latents `z` (pictures, 4, height, width), the prompt of each, and what `attention.Conditioning` needs."""
+
+    def __init__(self, scenes, size, chosen, r, noisy):
+        self.z = scenes.z[size][torch.tensor(chosen)].float() * scenes.scaling
+        known = [scenes.known[size][it] for it in chosen]
+        early = noisy(len(chosen))
+        self.prompts, self.sub_prompts, regions, isolated, spans = [], [], [], [], []
+        for it, at, is_early in zip(known, chosen, early):
+            dropped, by_region = r.random() < .1, it["subs"] and r.random() < REGIONAL
+            if by_region:
+                isolated.append(bool(is_early) and r.random() < .8)
+                regions.append(scenes.regions[size][at].float() / 255)
+                self.prompts.append("" if dropped else it["base"])
+                self.sub_prompts += [""] * len(it["subs"]) if dropped else it["subs"]
+                spans.append([])
+            else:
+                isolated.append(False)
+                regions.append(None)
+                self.prompts.append("" if dropped else it["caption"])
+                spans.append([] if dropped else it["spans"])
+        self.size, self.spans = size, spans
+        self._regions, self._isolated = regions, isolated
+        self._masks = [scenes.masks[size][it].float() / 255 for it in chosen]
+
+    def conditioning(self, tokenized, target):
+        """Fills `target` for the resolutions of the UNet; `tokenized` are the prompts with offsets."""
+        most = max((len(it) for it in self.spans), default=0)
+        spoken = None
+        if most:
+            spoken = torch.zeros(len(self.spans), most, 77)
+            for picture, spans in enumerate(self.spans):
+                for person, (start, end) in enumerate(spans):
+                    for token, (first, last) in enumerate(tokenized[picture]):
+                        if start <= first and last <= end and first < last:
+                            spoken[picture, person, token] = 1
+        target.spans, target.losses, target.grids = spoken, [], {}
+        for level in (1, 2, 4):
+            smaller = lambda it: it if it is None or not len(it) or level == 1 else F.avg_pool2d(it[None], level)[0]
+            masks = [smaller(it) if len(it) else it[:, ::level, ::level] for it in self._masks]
+            made = grid([smaller(it) for it in self._regions], self._isolated, masks, spoken, BASE_RATIO)
+            target.grids[masks[0].shape[-1] * masks[0].shape[-2]] = made
+
+
+def folder_scaling(folder):
+    """`scaling_factor` of an autoencoder's config."""
+    with open(f"{folder}/config.json") as it:
+        return json.load(it)["scaling_factor"]
+
+
+def seeded(seed):
+    return random.Random(f"batches {seed}")

@@ -1,0 +1,137 @@
+"""Trains the autoencoder on crops of drawn scenes.
+
+python train_autoencoder.py DRAWN FOLDER MINUTES [--from FOLDER] [--rate .012] [--threads 2] [--decoder]
+
+Half of the steps are EQ-VAE's (arXiv 2502.09509): the latents are made smaller, and the decoder must give the smaller
+picture. The rate falls over the last 60 % of the minutes. `--decoder` leaves the encoder, and so all latents, alone.
+"""
+import argparse
+import json
+import math
+import os
+import random
+import time
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+
+from muon import split
+
+CROP, PICTURES = 96, 8
+AVERAGE = .998
+
+
+def network():
+    """×8, four latent channels, 2.2 M weights."""
+    it = AutoencoderKL(
+        block_out_channels=(24, 48, 96, 96), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1, latent_channels=4, norm_num_groups=8, sample_size=192)
+    with torch.no_grad():
+        for name, weight in it.named_parameters():
+            if 2 <= weight.ndim:
+                torch.nn.init.normal_(weight, std=weight[0].numel() ** -.5 * (.1 if "conv2" in name or "to_out" in name else 1))
+            elif name.endswith("bias"):
+                weight.zero_()
+    return it
+
+
+class Crops:
+    """Squares around people, four in five, and anywhere, out of a shard at a time."""
+
+    def __init__(self, folder, r):
+        self.r, self.folder, self.pool = r, folder, []
+        self.shards = sorted(it for it in os.listdir(folder) if it.endswith(".pt"))[1:]  # the first is for measuring
+
+    def refill(self):
+        for (width, height), it in torch.load(f"{self.folder}/{self.r.choice(self.shards)}").items():
+            for image, known in zip(it["images"], json.loads(it["known"])):
+                for _ in range(1 + width // 192):
+                    x, y = self.r.uniform(0, width - CROP), self.r.uniform(0, height - CROP)
+                    if known["boxes"] and self.r.random() < .8:
+                        left, top, right, bottom = self.r.choice(known["boxes"])
+                        x = self.r.uniform(left, right) - CROP / 2
+                        y = self.r.uniform(top - 10, top + (bottom - top) * .6) - CROP / 2
+                    x, y = int(min(max(x, 0), width - CROP)), int(min(max(y, 0), height - CROP))
+                    self.pool.append(image[y:y + CROP, x:x + CROP].clone())
+        self.r.shuffle(self.pool)
+
+    def batch(self):
+        if len(self.pool) < PICTURES:
+            self.refill()
+        drawn, self.pool = self.pool[:PICTURES], self.pool[PICTURES:]
+        return torch.stack(drawn).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+
+
+def difference(found, wanted):
+    """Absolute, squared, and of neighbouring pixels' steps, so that edges stay sharp."""
+    across, down = (lambda it: it[..., 1:] - it[..., :-1]), (lambda it: it[..., 1:, :] - it[..., :-1, :])
+    steps = (across(found) - across(wanted)).abs().mean() + (down(found) - down(wanted)).abs().mean()
+    return (found - wanted).abs().mean() + 2 * ((found - wanted) ** 2).mean() + .5 * steps
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("drawn")
+    parser.add_argument("folder")
+    parser.add_argument("minutes", type=float)
+    parser.add_argument("--from", dest="start")
+    parser.add_argument("--rate", type=float, default=.012)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--decoder", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    r = random.Random(0)
+    it = AutoencoderKL.from_pretrained(options.start).float() if options.start else network()
+    it = it.to(memory_format=torch.channels_last)
+    if options.decoder:
+        for weight in [*it.encoder.parameters(), *it.quant_conv.parameters()]:
+            weight.requires_grad_(False)
+    inner, outer = split([it], options.rate, options.rate / 15)
+    average = {name: weight.detach().clone() for name, weight in it.named_parameters()}
+    crops, begun, steps, quality = Crops(options.drawn, r), time.time(), 0, None
+    while (part := (time.time() - begun) / 60 / options.minutes) < 1:
+        falling = .5 * (1 + math.cos(math.pi * max(0, part - .4) / .6))
+        for optimiser, rate in ((inner, options.rate), (outer, options.rate / 15)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1, (steps + 1) / 30) * max(falling, .02)
+        pixels, smaller = crops.batch(), r.random() < .5
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = it.encode(pixels).latent_dist
+        mean, spread = found.mean.float(), found.logvar.float().clamp(-30, 20)
+        z = mean + torch.randn_like(mean) * (.5 * spread).exp()
+        divergence = .5 * (mean**2 + spread.exp() - 1 - spread).mean()
+        wanted = pixels
+        if smaller:
+            side = r.choice([6, 7, 8, 9])
+            z = F.interpolate(z, size=side, mode="bilinear", antialias=True).contiguous(memory_format=torch.channels_last)
+            wanted = F.interpolate(pixels, size=side * 8, mode="bilinear", antialias=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            decoded = it.decode(z).sample
+        decoded = decoded.float()
+        loss = difference(decoded, wanted) + 3e-4 * divergence
+        it.zero_grad()
+        loss.backward()
+        inner.step()
+        outer.step()
+        with torch.no_grad():
+            for name, weight in it.named_parameters():
+                average[name].lerp_(weight, 1 - min(AVERAGE, (steps + 1) / (steps + 10)))
+        if not smaller:
+            now = 10 * math.log10(4 / ((decoded - wanted).clamp(-2, 2) ** 2).mean().item())
+            quality = now if quality is None else quality * .97 + .03 * now
+        steps += 1
+        if steps % 100 == 0:
+            print(f"{steps} steps, {part * options.minutes:.1f} min, {quality or 0:.2f} dB, divergence {divergence.item():.2f}", flush=True)
+        if steps % 300 == 0:
+            torch.save(average, options.folder + ".pt.part")
+            os.replace(options.folder + ".pt.part", options.folder + ".pt")
+    with torch.no_grad():
+        for name, weight in it.named_parameters():
+            weight.copy_(average[name])
+    it.save_pretrained(options.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Trains text encoder and UNet together on latents.
+
+python train_unet.py WORK MINUTES [--threads 2] [--rate .01] [--final] [--seed 0]
+
+WORK holds `tokenizer/`, `autoencoder/` and `latents/`; `unet.pt` is written there every 200 steps and gone on from when
+it is there. `--final` lets the rate fall to nothing over the last 60 % of the minutes. Pictures: `export.py`.
+"""
+import argparse
+import math
+import os
+import time
+
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+import tokenizer as tokens
+from attention import Conditioning, Processor
+from data import Scenes, folder_scaling, seeded
+from muon import split
+
+WIDTH = 160  # of the text encoder
+AVERAGES = (.99, .998, .9995)
+TOKEN_LOSS = .02
+ISOLATED_FROM = 500  # the time from which subjects don't see one another, the first half of the steps
+
+
+def networks(vocabulary):
+    """UNet and text encoder with residual branches that start nearly silent."""
+    text = CLIPTextModel(CLIPTextConfig(
+        vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1, hidden_act="quick_gelu"))
+    unet = UNet2DConditionModel(
+        sample_size=24, in_channels=4, out_channels=4, block_out_channels=(80, 160, 256),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=(2, 4, 8), norm_num_groups=16)
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if 2 <= weight.ndim and any(it in name for it in ("conv2", "to_out", "ff.net.2", "proj_out")):
+                weight.mul_(.2)
+        unet.conv_out.weight.zero_()
+        unet.conv_out.bias.zero_()
+    return unet.to(memory_format=torch.channels_last), text
+
+
+def times(count, alphas, generator):
+    """Six in ten evenly spread, four where half of the picture is noise (Laplace in the log of signal to noise)."""
+    even = (torch.arange(count) + torch.rand(count, generator=generator)) / count * 1000
+    even = even[torch.randperm(count, generator=generator)]
+    uniform = torch.rand(count, generator=generator).clamp(1e-4, 1 - 1e-4) - .5
+    laplace = -uniform.sign() * torch.log1p(-2 * uniform.abs())
+    ratio = torch.log(alphas / (1 - alphas))
+    middle = (ratio[None] - laplace[:, None]).abs().argmin(1)
+    return torch.where(torch.rand(count, generator=generator) < .6, even.long(), middle)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("work")
+    parser.add_argument("minutes", type=float)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=.01)
+    parser.add_argument("--final", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    generator, r = torch.Generator().manual_seed(options.seed), seeded(options.seed)
+    torch.manual_seed(options.seed)
+
+    work = options.work
+    tokenizer = tokens.load(f"{work}/tokenizer")
+    unet, text = networks(len(tokenizer))
+    named = [(name, it) for network in (unet, text) for name, it in network.named_parameters()]
+    averages = [[it.detach().clone() for _, it in named] for _ in AVERAGES]
+    steps = seen = 0
+    kept = f"{work}/unet.pt"
+    inner, outer = split((unet, text), options.rate, options.rate * .12)
+    if os.path.exists(kept):
+        saved = torch.load(kept)
+        steps, seen = saved["steps"], saved["seen"]
+        with torch.no_grad():
+            for at, (_, it) in enumerate(named):
+                it.copy_(saved["weights"][at])
+            averages = saved["averages"]
+        for optimiser, state in zip((inner, outer), saved["optimisers"]):
+            optimiser.load_state_dict(state)
+    print(f"UNet {sum(it.numel() for it in unet.parameters()) / 1e6:.2f} M, text {sum(it.numel() for it in text.parameters()) / 1e6:.2f} M, {seen} seen", flush=True)
+    conditioning = Conditioning()
+    unet.set_attn_processor(Processor(conditioning))
+    scenes = Scenes(f"{work}/latents", folder_scaling(f"{work}/autoencoder"), slice(1, None))
+    print(len(scenes), "scenes", flush=True)
+    alphas = DDPMScheduler(beta_schedule="scaled_linear", beta_start=.00085, beta_end=.012).alphas_cumprod
+
+    begun, first, errors, placed = time.time(), seen, None, None
+    while True:
+        part = (time.time() - begun) / 60 / options.minutes
+        if 1 < part:
+            break
+        falling = .5 * (1 + math.cos(math.pi * max(0, part - .4) / .6)) if options.final else 1
+        for optimiser, rate in ((inner, options.rate), (outer, options.rate * .12)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1, (steps + 1) / 100) * max(falling, .02)
+        drawn = []
+
+        def early(count):
+            drawn.append(times(count, alphas, generator))
+            return drawn[0] >= ISOLATED_FROM
+
+        batch = scenes.batch(r, early)
+        time_steps, z = drawn[0], batch.z.contiguous(memory_format=torch.channels_last)
+        encoded = tokenizer(batch.prompts + batch.sub_prompts, padding="max_length", truncation=True, max_length=77, return_tensors="pt", return_offsets_mapping=True)
+        batch.conditioning(encoded["offset_mapping"][:len(z)].tolist(), conditioning)
+        noise = torch.randn(z.shape, generator=generator)
+        signal = alphas[time_steps].view(-1, 1, 1, 1)
+        noised = signal.sqrt() * z + (1 - signal).sqrt() * noise
+        wanted = signal.sqrt() * noise - (1 - signal).sqrt() * z
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            contexts = text(encoded["input_ids"]).last_hidden_state
+            conditioning.contexts = contexts[len(z):]
+            found = unet(noised, time_steps, contexts[:len(z)]).sample
+        error = ((found.float() - wanted) ** 2).mean()
+        loss = error
+        if conditioning.losses:
+            beside = torch.stack(conditioning.losses).mean()
+            loss = loss + TOKEN_LOSS * beside
+            placed = beside.item() if placed is None else placed * .98 + .02 * beside.item()
+        for _, it in named:
+            it.grad = None
+        loss.backward()
+        inner.step()
+        outer.step()
+        steps, seen = steps + 1, seen + len(z)
+        with torch.no_grad():
+            for length, average in zip(AVERAGES, averages):
+                torch._foreach_lerp_(average, [it.detach() for _, it in named], 1 - min(length, (steps + 1) / (steps + 10)))
+        errors = error.item() if errors is None else errors * .98 + .02 * error.item()
+        if steps % (5 if steps < 50 else 50) == 0:
+            rate = (seen - first) / (time.time() - begun)
+            print(f"{steps} steps, {seen} seen, {part * options.minutes:.1f} min, error {errors:.4f}, beside {placed or 0:.3f}, {rate:.1f} a second", flush=True)
+        if steps % 200 == 0:
+            save(kept, steps, seen, named, averages, (inner, outer))
+    save(kept, steps, seen, named, averages, (inner, outer))
+
+
+def save(path, steps, seen, named, averages, optimisers):
+    """Whole or not at all."""
+    torch.save({
+        "steps": steps, "seen": seen, "names": [name for name, _ in named], "weights": [it.detach() for _, it in named],
+        "averages": averages, "optimisers": [it.state_dict() for it in optimisers]}, path + ".part")
+    os.replace(path + ".part", path)
+
+
+if __name__ == "__main__":
+    main()
