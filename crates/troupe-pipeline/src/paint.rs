@@ -221,7 +221,7 @@ impl Easel {
         let paint = &studio.config.paint;
         let method: Method =
             paint.sampler.parse().map_err(|error| PipelineError::Usage(format!("{error}")))?;
-        let schedule = method.schedule.unwrap_or(Schedule::Normal);
+        let schedule = method.schedule.unwrap_or(Schedule::Uniform);
         let (canvas, scene, prompt) = match subject {
             Subject::Plain(plain) => {
                 (plain.canvas, Scene::Plain(plain.prompt.clone()), plain.prompt.clone())

@@ -11,7 +11,7 @@ use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
 use troupe_models::unet::{Conditioning, Isolation, PreparedContext, UNet, UNetConfig};
 use troupe_models::vae::{Blemish, VaeConfig, VaeDecoder, blemish};
 use troupe_models::weights::Weights;
-use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig};
+use troupe_sampler::{Callbacks, NoiseSchedule, SamplingOptions, SchedulerConfig};
 
 use crate::{Cell, Job, Noise, Picture, RenderError, Scene, Settings, Tensor4, Watcher};
 
@@ -73,7 +73,8 @@ impl Painter {
         let unet_config = UNetConfig::from_json(files.unet_config)?;
         if unet_config.addition.is_some() {
             return Err(RenderError::Mismatch(
-                "the UNet wants a pooled text, which a pipeline with one text encoder hasn't".to_owned(),
+                "the UNet wants a pooled text, which a pipeline with one text encoder hasn't"
+                    .to_owned(),
             ));
         }
         let clip_config = ClipConfig::from_json(files.text_encoder_config)?;
@@ -116,7 +117,8 @@ impl Painter {
     /// If the job can't be done by this model, the numbers come to nothing, or the watcher stops it.
     pub fn paint(&self, job: &Job, watcher: &mut dyn Watcher) -> Result<Picture, RenderError> {
         let Settings { sampler, schedule, steps, guidance, .. } = job.settings;
-        let schedule = NoiseSchedule::new(&self.scheduler, sampler, schedule, steps)?;
+        let schedule =
+            NoiseSchedule::new(&self.scheduler, SamplingOptions::new(sampler, schedule, steps))?;
         let grid = latents_of(job.canvas);
         let channels = self.unet.config().in_channels;
         let (context, notes) = self.context(job, grid)?;
@@ -337,7 +339,7 @@ mod tests {
         let of = |isolate: f64, steps: usize| {
             isolated_steps(Settings {
                 sampler: Sampler::Ddim,
-                schedule: Schedule::Normal,
+                schedule: Schedule::Uniform,
                 steps,
                 guidance: 1.0,
                 base_ratio: 0.0,

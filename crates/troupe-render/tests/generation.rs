@@ -140,7 +140,7 @@ fn job(described: &Value, scene: Scene, noise: Tensor4) -> Job {
         negative: string(&settings["negative"]),
         settings: Settings {
             sampler: Sampler::Ddim,
-            schedule: Schedule::Normal,
+            schedule: Schedule::Uniform,
             steps: settings["steps"].as_u64().unwrap().try_into().unwrap(),
             guidance: number(&settings["guidance"]),
             base_ratio: number(&settings["base_ratio"]),

@@ -7,12 +7,15 @@
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
-//! use troupe_sampler::{Callbacks, Method, NoiseSchedule, Schedule, SchedulerConfig};
+//! use troupe_sampler::{
+//!     Callbacks, Method, NoiseSchedule, SamplingOptions, Schedule, SchedulerConfig,
+//! };
 //!
 //! let config = SchedulerConfig::parse(r#"{ "beta_schedule": "scaled_linear" }"#)?;
 //! let method: Method = "DPM++ 2M Karras".parse()?;
-//! let schedule = method.schedule.unwrap_or(Schedule::Normal);
-//! let noise_schedule = NoiseSchedule::new(&config, method.sampler, schedule, 20)?;
+//! let schedule = method.schedule.unwrap_or(Schedule::Uniform);
+//! let options = SamplingOptions::new(method.sampler, schedule, 20);
+//! let noise_schedule = NoiseSchedule::new(&config, options)?;
 //! assert_eq!(noise_schedule.steps().len(), 20); // As many passes through the network.
 //!
 //! let noise = Tensor::ones((1, 8, 8, 4), candle_core::DType::F32, &Device::Cpu)?;
@@ -33,4 +36,4 @@ mod schedule;
 pub use config::{ConfigError, PredictionType, SchedulerConfig, TimestepSpacing};
 pub use name::{Method, Sampler, Schedule, UnknownName};
 pub use samplers::Callbacks;
-pub use schedule::{NoiseSchedule, ScheduleError, Step};
+pub use schedule::{NoiseSchedule, SamplingOptions, ScheduleError, Step};

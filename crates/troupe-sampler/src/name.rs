@@ -1,49 +1,91 @@
 //! The names of samplers and schedules, in everybody's spelling.
 //!
-//! The canonical spellings are those of stable-diffusion.cpp. A1111, ComfyUI, k-diffusion and
-//! diffusers are understood too: "DPM++ 2M", `dpmpp_2m`, `sample_dpmpp_2m` and
-//! `DPMSolverMultistepScheduler` are `dpm++2m`. A name that isn't known is an error that says
-//! which known one is nearest.
+//! The canonical spellings are those of stable-diffusion.cpp, as far as it has them. A1111, ComfyUI,
+//! k-diffusion and diffusers are understood too: "DPM++ 2M", `dpmpp_2m`, `sample_dpmpp_2m` and
+//! `DPMSolverMultistepScheduler` are `dpm++2m`; the tables are in [`tables`]. A name
+//! that isn't known is an error that says which known one is nearest. An alias means the same
+//! algorithm, not the same bits: A1111 and ComfyUI draw other noise, and their `UniPC` is of third
+//! order with `B(h) = h`, where diffusers' and ours is of second with `B(h) = exp(h) − 1`.
+
+mod tables;
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::TimestepSpacing;
+
+use tables::{A1111_ENDINGS, Names, SAMPLERS, SCHEDULES, SPACINGS};
+
 /// An algorithm that turns noise into latents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sampler {
-    /// DDIM without added noise, of Song et al. 2020.
+    /// DDIM of Song et al. 2020; its η is 0 unless said otherwise.
     Ddim,
+    /// Ancestral sampling of Ho et al. 2020, which is DDIM with η = 1 from step to step.
+    Ddpm,
     /// Euler's method on the probability flow of Karras et al. 2022.
     Euler,
     /// Euler's method with new noise in every step, of k-diffusion.
     EulerAncestral,
+    /// Heun's method on the probability flow of Karras et al. 2022: two passes a step.
+    Heun,
     /// DPM-Solver++(2M) of Lu et al. 2022.
     DpmPlusPlus2M,
+    /// SDE-DPM-Solver++(2M) of Lu et al. 2022, with new noise in every step.
+    DpmPlusPlus2MSde,
+    /// `UniPC` of Zhao et al. 2023, of second order.
+    UniPc,
+    /// Multistep consistency sampling of Luo et al. 2023, for networks distilled for it.
+    Lcm,
 }
 
 /// How the noise levels of the steps are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
-    /// Evenly in timesteps, as the network's configuration says.
+    /// Evenly in timesteps, as the network's configuration and the sampler's class in diffusers say.
+    Uniform,
+    /// Evenly in timesteps, from the noisiest to the quietest one, whatever the configuration says.
     Normal,
     /// Evenly in `σ^(1/7)`, of Karras et al. 2022.
     Karras,
+    /// Evenly in `ln σ`.
+    Exponential,
+    /// As [`Self::Normal`] with one step more, of which the last isn't taken.
+    SgmUniform,
+    /// Every so many levels of the training, from the noisiest.
+    Simple,
 }
 
-/// A sampler, and a schedule where the name includes one: "DPM++ 2M Karras".
+/// A sampler, with a schedule and a spacing where the name includes them: "DPM++ 2M Karras",
+/// `ddim_trailing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method {
     /// The sampler.
     pub sampler: Sampler,
     /// The schedule that the name ends with, if any.
     pub schedule: Option<Schedule>,
+    /// The spacing that the name ends with, if any.
+    pub spacing: Option<TimestepSpacing>,
+}
+
+/// How a sampler thinks of noise levels: what diffusers' classes have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// It goes from timestep to timestep of the training.
+    Timesteps,
+    /// The same, among those that a consistency model was distilled at.
+    Consistency,
+    /// It goes down `σ`, with latents in which the image keeps its scale.
+    Sigmas,
+    /// It goes down `σ`, with latents of variance 1, and looks back at the steps before.
+    Multistep,
 }
 
 /// A name that belongs to no sampler or schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {kind} `{name}`, the nearest is `{nearest}` (known: {known})")]
 pub struct UnknownName {
-    /// "sampler" or "schedule".
+    /// "sampler", "schedule" or "spacing".
     pub kind: &'static str,
     /// The name, shortened.
     pub name: String,
@@ -55,65 +97,57 @@ pub struct UnknownName {
 
 impl Sampler {
     /// Every sampler.
-    pub const ALL: [Self; 4] = [Self::Ddim, Self::Euler, Self::EulerAncestral, Self::DpmPlusPlus2M];
+    pub const ALL: [Self; 9] = [
+        Self::Ddim,
+        Self::Ddpm,
+        Self::Euler,
+        Self::EulerAncestral,
+        Self::Heun,
+        Self::DpmPlusPlus2M,
+        Self::DpmPlusPlus2MSde,
+        Self::UniPc,
+        Self::Lcm,
+    ];
 
     /// The name as A1111 writes it in an image's `parameters`.
     pub fn a1111_name(self) -> &'static str {
-        match self {
-            Self::Ddim => "DDIM",
-            Self::Euler => "Euler",
-            Self::EulerAncestral => "Euler a",
-            Self::DpmPlusPlus2M => "DPM++ 2M",
-        }
+        named(self, &SAMPLERS).map_or("", |names| names.a1111)
     }
 
     /// The canonical name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Ddim => "ddim",
-            Self::Euler => "euler",
-            Self::EulerAncestral => "euler_a",
-            Self::DpmPlusPlus2M => "dpm++2m",
-        }
+        named(self, &SAMPLERS).map_or("", |names| names.canonical)
     }
 
-    /// Its names as [`plain`] leaves them.
-    fn plain_names(self) -> &'static [&'static str] {
+    pub(crate) fn family(self) -> Family {
         match self {
-            Self::Ddim => &["ddim"],
-            Self::Euler => &["euler", "eulerdiscrete"],
-            Self::EulerAncestral => &["eulera", "eulerancestral", "eulerancestraldiscrete"],
-            Self::DpmPlusPlus2M => &["dpmpp2m", "dpmsolvermultistep"],
+            Self::Ddim | Self::Ddpm => Family::Timesteps,
+            Self::Lcm => Family::Consistency,
+            Self::Euler | Self::EulerAncestral | Self::Heun => Family::Sigmas,
+            Self::DpmPlusPlus2M | Self::DpmPlusPlus2MSde | Self::UniPc => Family::Multistep,
         }
     }
 }
 
 impl Schedule {
     /// Every schedule.
-    pub const ALL: [Self; 2] = [Self::Normal, Self::Karras];
+    pub const ALL: [Self; 6] = [
+        Self::Uniform,
+        Self::Normal,
+        Self::Karras,
+        Self::Exponential,
+        Self::SgmUniform,
+        Self::Simple,
+    ];
 
     /// The name as A1111 writes it in an image's `parameters`.
     pub fn a1111_name(self) -> &'static str {
-        match self {
-            Self::Normal => "Uniform",
-            Self::Karras => "Karras",
-        }
+        named(self, &SCHEDULES).map_or("", |names| names.a1111)
     }
 
     /// The canonical name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Karras => "karras",
-        }
-    }
-
-    /// Its names as [`plain`] leaves them.
-    fn plain_names(self) -> &'static [&'static str] {
-        match self {
-            Self::Normal => &["normal", "plain", "discrete", "uniform"],
-            Self::Karras => &["karras"],
-        }
+        named(self, &SCHEDULES).map_or("", |names| names.canonical)
     }
 }
 
@@ -129,12 +163,17 @@ impl fmt::Display for Schedule {
     }
 }
 
+impl fmt::Display for TimestepSpacing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(named(*self, &SPACINGS).map_or("", |names| names.canonical))
+    }
+}
+
 impl FromStr for Sampler {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let all = Self::ALL.map(|it| (it, it.name(), it.plain_names()));
-        find("sampler", name, &plain(name), &all)
+        find("sampler", name, &plain(name), &SAMPLERS)
     }
 }
 
@@ -142,8 +181,15 @@ impl FromStr for Schedule {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let all = Self::ALL.map(|it| (it, it.name(), it.plain_names()));
-        find("schedule", name, &plain(name), &all)
+        find("schedule", name, &plain(name), &SCHEDULES)
+    }
+}
+
+impl FromStr for TimestepSpacing {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        find("spacing", name, &plain(name), &SPACINGS)
     }
 }
 
@@ -152,10 +198,19 @@ impl FromStr for Method {
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
         let plain = plain(name);
-        let karras = plain.strip_suffix("karras");
-        let all = Sampler::ALL.map(|it| (it, it.name(), it.plain_names()));
-        let sampler = find("sampler", name, karras.unwrap_or(&plain), &all)?;
-        Ok(Self { sampler, schedule: karras.map(|_| Schedule::Karras) })
+        if let Some(sampler) = known(&plain, &SAMPLERS) {
+            return Ok(Self { sampler, schedule: None, spacing: None });
+        }
+        let (rest, schedule) = ending(&plain, &SCHEDULES);
+        let (rest, schedule) = match A1111_ENDINGS.iter().find(|(end, _)| rest.ends_with(end)) {
+            Some(&(end, short)) if schedule.is_none() => {
+                (rest.strip_suffix(end).unwrap_or(rest), Some(short))
+            }
+            Some(_) | None => (rest, schedule),
+        };
+        let (rest, spacing) = ending(rest, &SPACINGS);
+        let sampler = find("sampler", name, rest, &SAMPLERS)?;
+        Ok(Self { sampler, schedule, spacing })
     }
 }
 
@@ -170,23 +225,40 @@ fn plain(name: &str) -> String {
     letters.strip_prefix("sample").unwrap_or(letters).to_owned()
 }
 
-/// The one of `all` (itself, its canonical name, its plain names) that is called `plain`.
+fn named<T: Copy + PartialEq>(itself: T, all: &'static [Names<T>]) -> Option<&'static Names<T>> {
+    all.iter().find(|names| names.itself == itself)
+}
+
+fn known<T: Copy>(plain: &str, all: &[Names<T>]) -> Option<T> {
+    all.iter().find(|names| names.plain.contains(&plain)).map(|names| names.itself)
+}
+
+/// The longest name of `all` that a plain spelling ends with, and what is before it.
+fn ending<'a, T: Copy>(plain: &'a str, all: &[Names<T>]) -> (&'a str, Option<T>) {
+    let endings = all.iter().flat_map(|names| {
+        names.plain.iter().filter_map(|name| Some((plain.strip_suffix(name)?, names.itself)))
+    });
+    let shortest = endings.min_by_key(|(rest, _)| rest.len());
+    shortest.map_or((plain, None), |(rest, itself)| (rest, Some(itself)))
+}
+
+/// The one of `all` that is called `plain`.
 fn find<T: Copy>(
     kind: &'static str,
     name: &str,
     plain: &str,
-    all: &[(T, &'static str, &[&str])],
+    all: &'static [Names<T>],
 ) -> Result<T, UnknownName> {
-    if let Some(&(found, ..)) = all.iter().find(|(_, _, names)| names.contains(&plain)) {
+    if let Some(found) = known(plain, all) {
         return Ok(found);
     }
     let plain: Vec<char> = plain.chars().take(SHOWN).collect();
     let nearest = all
         .iter()
-        .flat_map(|&(_, canonical, names)| names.iter().map(move |name| (canonical, name)))
+        .flat_map(|names| names.plain.iter().map(move |name| (names.canonical, name)))
         .min_by_key(|(_, name)| edit_distance(&plain, name))
         .map_or("", |(canonical, _)| canonical);
-    let known: Vec<&str> = all.iter().map(|&(_, canonical, _)| canonical).collect();
+    let known: Vec<&str> = all.iter().map(|names| names.canonical).collect();
     Err(UnknownName {
         kind,
         name: name.chars().take(SHOWN).collect(),
@@ -217,7 +289,7 @@ mod tests {
     #[track_caller]
     fn check(names: &[&str], sampler: Sampler, schedule: Option<Schedule>) {
         for name in names {
-            assert_eq!(name.parse(), Ok(Method { sampler, schedule }), "{name}");
+            assert_eq!(name.parse(), Ok(Method { sampler, schedule, spacing: None }), "{name}");
             if schedule.is_none() {
                 assert_eq!(name.parse(), Ok(sampler), "{name}");
             }
@@ -225,35 +297,78 @@ mod tests {
     }
 
     #[test]
-    fn everybody_s_spelling_is_understood() {
-        check(&["ddim", "DDIM", "DDIMScheduler"], Sampler::Ddim, None);
-        check(&["euler", "Euler", "EulerDiscreteScheduler"], Sampler::Euler, None);
+    fn everybody_s_spelling_of_samplers_is_understood() {
+        let cases: [(Sampler, &[&str]); 9] = [
+            (Sampler::Ddim, &["ddim", "DDIM", "DDIMScheduler"]),
+            (Sampler::Ddpm, &["ddpm", "DDPM", "DDPMScheduler"]),
+            (Sampler::Euler, &["euler", "Euler", "EulerDiscreteScheduler", "k_euler"]),
+            (
+                Sampler::EulerAncestral,
+                &[
+                    "euler_a",
+                    "Euler a",
+                    "euler_ancestral",
+                    "EulerAncestralDiscreteScheduler",
+                    "sample_euler_ancestral",
+                    "k_euler_a",
+                ],
+            ),
+            (Sampler::Heun, &["heun", "Heun", "HeunDiscreteScheduler", "sample_heun"]),
+            (
+                Sampler::DpmPlusPlus2M,
+                &["dpm++2m", "DPM++ 2M", "dpmpp_2m", "DPMSolverMultistepScheduler", "k_dpmpp_2m"],
+            ),
+            (
+                Sampler::DpmPlusPlus2MSde,
+                &["dpm++2m_sde", "DPM++ 2M SDE", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu"],
+            ),
+            (Sampler::UniPc, &["unipc", "UniPC", "uni_pc", "UniPCMultistepScheduler"]),
+            (Sampler::Lcm, &["lcm", "LCM", "LCMScheduler"]),
+        ];
+        for (sampler, names) in cases {
+            check(names, sampler, None);
+        }
+        assert_eq!("sde-dpmsolver++".parse(), Ok(Sampler::DpmPlusPlus2MSde));
+    }
+
+    #[test]
+    fn everybody_s_spelling_of_schedules_is_understood() {
+        let cases: [(Schedule, &[&str]); 6] = [
+            (Schedule::Uniform, &["uniform", "Uniform", "Automatic"]),
+            (Schedule::Normal, &["normal", "Normal", "discrete"]),
+            (Schedule::Karras, &["karras", "Karras", "use_karras_sigmas"]),
+            (Schedule::Exponential, &["exponential", "Exponential", "use_exponential_sigmas"]),
+            (Schedule::SgmUniform, &["sgm_uniform", "SGM Uniform", "SGMUniform"]),
+            (Schedule::Simple, &["simple", "Simple"]),
+        ];
+        for (schedule, names) in cases {
+            for name in names {
+                assert_eq!(name.parse(), Ok(schedule), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_may_end_with_a_schedule_or_a_spacing() {
         check(
-            &[
-                "euler_a",
-                "Euler a",
-                "euler_ancestral",
-                "EulerAncestralDiscreteScheduler",
-                "sample_euler_ancestral",
-            ],
-            Sampler::EulerAncestral,
-            None,
-        );
-        check(
-            &["dpm++2m", "DPM++ 2M", "dpmpp_2m", "DPMSolverMultistepScheduler", "dpmpp2m"],
-            Sampler::DpmPlusPlus2M,
-            None,
-        );
-        check(
-            &["DPM++ 2M Karras", "dpmpp_2m_karras"],
+            &["DPM++ 2M Karras", "dpmpp_2m_karras", "k_dpmpp_2m_ka"],
             Sampler::DpmPlusPlus2M,
             Some(Schedule::Karras),
         );
         check(&["Euler a Karras"], Sampler::EulerAncestral, Some(Schedule::Karras));
-        for name in ["normal", "Normal", "discrete", "Uniform"] {
-            assert_eq!(name.parse(), Ok(Schedule::Normal), "{name}");
-        }
-        assert_eq!("Karras".parse(), Ok(Schedule::Karras));
+        check(
+            &["DPM++ 2M SDE Exponential", "k_dpmpp_2m_sde_exp"],
+            Sampler::DpmPlusPlus2MSde,
+            Some(Schedule::Exponential),
+        );
+        check(&["Euler SGMUniform"], Sampler::Euler, Some(Schedule::SgmUniform));
+        check(&["lcm simple"], Sampler::Lcm, Some(Schedule::Simple));
+        let trailing = Method {
+            sampler: Sampler::Ddim,
+            schedule: None,
+            spacing: Some(TimestepSpacing::Trailing),
+        };
+        assert_eq!("ddim_trailing".parse(), Ok(trailing));
     }
 
     #[test]
@@ -266,25 +381,44 @@ mod tests {
             assert_eq!(schedule.to_string().parse(), Ok(schedule));
             assert_eq!(schedule.a1111_name().parse(), Ok(schedule));
         }
+        for spacing in SPACINGS {
+            assert_eq!(spacing.itself.to_string().parse(), Ok(spacing.itself));
+        }
+    }
+
+    #[test]
+    fn no_name_means_two_things() {
+        let mut all: Vec<&str> = SAMPLERS.iter().flat_map(|names| names.plain).copied().collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        let mut all: Vec<&str> = SCHEDULES.iter().flat_map(|names| names.plain).copied().collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
     }
 
     #[test]
     fn other_names_are_refused_with_the_nearest() {
         let nearest = |name: &str| name.parse::<Method>().unwrap_err().nearest;
         assert_eq!(nearest("eulr"), "euler");
-        assert_eq!(nearest("DPM++ 2M SDE"), "dpm++2m");
+        assert_eq!(nearest("DPM++ 3M SDE"), "dpm++2m_sde");
+        assert_eq!(nearest("DPM++ 2M SDE Heun"), "dpm++2m_sde");
         assert_eq!(nearest("dpm++2mv2"), "dpm++2m");
         assert_eq!(nearest("eular_a Karras"), "euler_a");
         assert_eq!(nearest("dim"), "ddim");
         assert_eq!("karas".parse::<Schedule>().unwrap_err().nearest, "karras");
         assert!("".parse::<Method>().is_err());
         assert!("karras".parse::<Method>().is_err());
+        assert!("ka".parse::<Method>().is_err());
         assert!("euler karras".parse::<Sampler>().is_err());
 
         let error = "Eulre".parse::<Sampler>().unwrap_err().to_string();
-        let expected = "unknown sampler `Eulre`, the nearest is `euler` (known: ddim, euler, euler_a, dpm++2m)";
+        let expected = "unknown sampler `Eulre`, the nearest is `euler` (known: ddim, ddpm, euler, euler_a, heun, dpm++2m, dpm++2m_sde, unipc, lcm)";
         assert_eq!(error, expected);
-        assert!("x".repeat(100_000).parse::<Sampler>().unwrap_err().to_string().len() < 200);
+        assert!("x".repeat(100_000).parse::<Sampler>().unwrap_err().to_string().len() < 300);
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! DPM-Solver++ of second order, deterministic and stochastic.
+
+use candle_core::Tensor;
+
+use super::{Network, alpha_sigma, lambda, sum};
+use crate::Step;
+
+/// `x_θ` and `h` of the step before.
+type Before = Option<(Tensor, f64)>;
+
+/// Algorithm 2 of Lu et al. 2022 (arXiv:2211.01095), DPM-Solver++(2M).
+pub(super) fn dpm_plus_plus_2m<E: From<candle_core::Error>>(
+    mut x: Tensor,
+    steps: &[Step],
+    mut network: Network<'_, E>,
+) -> Result<Tensor, E> {
+    let mut before: Before = None;
+    for (index, step) in steps.iter().enumerate() {
+        (network.callbacks.before_step)(index, &x)?;
+        let x_theta = network.predict_x0(&x, step)?;
+        let (_, sigma) = alpha_sigma(step.sigma);
+        let (alpha_next, sigma_next) = alpha_sigma(step.sigma_next);
+        let h = lambda(step.sigma_next) - lambda(step.sigma);
+        let d = extrapolate(&x_theta, h, before.as_ref())?;
+        x = sum((sigma_next / sigma, &x), (-alpha_next * (-h).exp_m1(), &d))?;
+        before = Some((x_theta, h));
+    }
+    Ok(x)
+}
+
+/// SDE-DPM-Solver++(2M) of Lu et al. 2022 (arXiv:2211.01095, section 4.3): with new noise in every
+/// step but the last.
+pub(super) fn dpm_plus_plus_2m_sde<E: From<candle_core::Error>>(
+    mut x: Tensor,
+    steps: &[Step],
+    mut network: Network<'_, E>,
+) -> Result<Tensor, E> {
+    let mut before: Before = None;
+    for (index, step) in steps.iter().enumerate() {
+        (network.callbacks.before_step)(index, &x)?;
+        let x_theta = network.predict_x0(&x, step)?;
+        let (_, sigma) = alpha_sigma(step.sigma);
+        let (alpha_next, sigma_next) = alpha_sigma(step.sigma_next);
+        let h = lambda(step.sigma_next) - lambda(step.sigma);
+        let d = extrapolate(&x_theta, h, before.as_ref())?;
+        let moved = -(-2.0 * h).exp_m1(); // 1 − e^(−2h)
+        x = sum((sigma_next / sigma * (-h).exp(), &x), (alpha_next * moved, &d))?;
+        x = network.add_noise(x, sigma_next * moved.sqrt(), index)?;
+        before = Some((x_theta, h));
+    }
+    Ok(x)
+}
+
+/// The image in the middle of the step, from this step's and the one before. The first step, which
+/// has none before it, and the last, whose `h` is infinite, are of first order.
+fn extrapolate(
+    x_theta: &Tensor,
+    h: f64,
+    before: Option<&(Tensor, f64)>,
+) -> candle_core::Result<Tensor> {
+    match before {
+        Some((x_theta_before, h_before)) if h.is_finite() => {
+            let r = h_before / h;
+            sum((1.0 + 1.0 / (2.0 * r), x_theta), (-1.0 / (2.0 * r), x_theta_before))
+        }
+        Some(_) | None => Ok(x_theta.clone()),
+    }
+}

@@ -1,0 +1,67 @@
+//! Euler's and Heun's methods down `σ`, where the scale of the image stays 1.
+
+use candle_core::Tensor;
+
+use super::{Network, sum};
+use crate::Step;
+
+/// Algorithm 2 of Karras et al. 2022 (arXiv:2206.00364) without churn and without its second-order
+/// correction: Euler's method down `σ`.
+pub(super) fn euler<E: From<candle_core::Error>>(
+    mut x: Tensor,
+    steps: &[Step],
+    mut network: Network<'_, E>,
+) -> Result<Tensor, E> {
+    for (index, step) in steps.iter().enumerate() {
+        (network.callbacks.before_step)(index, &x)?;
+        let denoised = network.denoise(&x, step)?;
+        x = go(&x, &denoised, step.sigma, step.sigma_next)?;
+    }
+    Ok(x)
+}
+
+/// `sample_euler_ancestral` of k-diffusion with η = 1: Euler's method down to `sigma_down`, and then
+/// new noise of `sigma_up`, which together make `sigma_next`.
+pub(super) fn euler_ancestral<E: From<candle_core::Error>>(
+    mut x: Tensor,
+    steps: &[Step],
+    mut network: Network<'_, E>,
+) -> Result<Tensor, E> {
+    for (index, step) in steps.iter().enumerate() {
+        (network.callbacks.before_step)(index, &x)?;
+        let denoised = network.denoise(&x, step)?;
+        let Step { timestep: _, sigma, sigma_next } = *step;
+        let sigma_up = sigma_next * (1.0 - (sigma_next / sigma).powi(2)).sqrt();
+        let sigma_down = sigma_next * sigma_next / sigma; // √(sigma_next² − sigma_up²)
+        x = go(&x, &denoised, sigma, sigma_down)?;
+        x = network.add_noise(x, sigma_up, index)?;
+    }
+    Ok(x)
+}
+
+/// Algorithm 2 of Karras et al. 2022 (arXiv:2206.00364) without churn: the slope is the mean of that
+/// before the step and that after it. The last step, which ends without noise, is Euler's.
+pub(super) fn heun<E: From<candle_core::Error>>(
+    mut x: Tensor,
+    steps: &[Step],
+    mut network: Network<'_, E>,
+) -> Result<Tensor, E> {
+    for (index, step) in steps.iter().enumerate() {
+        (network.callbacks.before_step)(index, &x)?;
+        let denoised = network.denoise(&x, step)?;
+        let ahead = go(&x, &denoised, step.sigma, step.sigma_next)?;
+        let Some(next) = steps.get(index + 1) else { return Ok(ahead) };
+        let denoised_ahead = network.denoise(&ahead, next)?;
+        // The slope at the begin, (x − denoised) / σ, is (ahead − denoised) / σ_next too.
+        let correction = sum((1.0, &denoised_ahead), (-1.0, &denoised))?;
+        let weight = (step.sigma - step.sigma_next) / (2.0 * step.sigma_next);
+        x = sum((1.0, &ahead), (weight, &correction))?;
+    }
+    Ok(x)
+}
+
+/// `x + (σ_next − σ)·(x − denoised) / σ`, ordered so that a large `σ` doesn't drown the image.
+fn go(x: &Tensor, denoised: &Tensor, sigma: f64, sigma_next: f64) -> candle_core::Result<Tensor> {
+    let kept = sigma_next / sigma;
+    sum((kept, x), (1.0 - kept, denoised))
+}
