@@ -1,12 +1,15 @@
 """Asks a planner through the project's own child process, greedy and under the schema, and counts what is right.
 
     cargo build --release -p troupe-llm
-    python evaluate.py MODEL.gguf dev|groups|made [COUNT]
+    python evaluate.py MODEL.gguf dev|groups|made|held_out [COUNT]
 
-`dev` are the prompts of dev.py, `groups` the twenty of `prompts/groups/`, `made` fresh ones of the generator.
+`dev` are the prompts of dev.py, `groups` the twenty of `prompts/groups/`, `made` fresh ones of the generator, `held_out` the
+200 of `tests/prompts/held_out.json`, by which nothing is chosen. Capitals, white space and an article before a value don't
+count. Failures are printed part by part, each with what was wanted and what was read.
 """
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -63,43 +66,73 @@ def cases(which, count):
     if which == "made":
         import generate
         return [generate.pair(random.Random(9_000_000 + index)) for index in range(count)]
+    if which == "held_out":
+        held_out = json.loads((words.REPOSITORY / "tests/prompts/held_out.json").read_text())
+        return [(entry["prompt"], entry["brief"]) for entry in held_out]
     known = json.loads((words.REPOSITORY / "tests/prompts/groups.json").read_text())
     folder = words.REPOSITORY / "prompts/groups"
     return [((folder / f"{name}.txt").read_text().strip(), entry) for name, entry in known.items()]
 
 
-def right(brief, wanted):
-    """Which of the parts are right: number, noun, setting and, where the whole brief is known, all of it."""
-    if "people" not in wanted:
-        one = brief["people"][0]
-        return {"number": len(brief["people"]) == 1 and one["number"] == wanted["number"], "noun": one["noun"] in wanted["noun"],
-                "setting": brief["setting"] in wanted["setting"]}
+PARTS = ("number", "noun", "stated", "activity", "clothing", "setting", "style", "formation", "shot")
 
-    def each(key):
-        return [one[key] for one in brief["people"]] == [one[key] for one in wanted["people"]]
-    parts = {key: each(key) for key in ("number", "noun", "stated")}
-    return parts | {key: brief[key] == wanted[key] for key in wanted if key != "people"} | {"all": brief == wanted}
+
+def plain(value):
+    """A value of a brief as it is compared."""
+    if isinstance(value, str):
+        return re.sub(r"^(a|an|the) ", "", " ".join(value.lower().split()))
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return {key: plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def part_of(brief, part):
+    """What a brief says of one part: for number, noun and stated a list with an entry for each kind of people."""
+    return plain(brief[part] if part in brief else [one[part] for one in brief["people"]])
+
+
+def says(value):
+    """Whether a part says anything, so that 'nothing is stated, and nothing was read' can be told from a hit."""
+    return any(map(says, value)) if isinstance(value, list) else value not in ("", "auto", "full_body")
+
+
+def compare(brief, wanted):
+    """For each part: whether it is right, what was wanted, what was read."""
+    if "people" not in wanted:
+        found = {"number": part_of(brief, "number") == [wanted["number"]], "noun": brief["people"][0]["noun"] in wanted["noun"],
+                 "setting": brief["setting"] in wanted["setting"]}
+        return {part: (right, wanted[part], part_of(brief, part)) for part, right in found.items()}
+    both = {part: (part_of(wanted, part), part_of(brief, part)) for part in PARTS}
+    return {part: (want == found, want, found) for part, (want, found) in both.items()}
 
 
 def main():
     which, count = sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 100
-    child = Child(sys.argv[1])
-    totals, core, began, asked = {}, 0, time.time(), cases(which, count)
+    child, asked, began = Child(sys.argv[1]), cases(which, count), time.time()
+    failures, said, core, whole = {}, {}, 0, 0
     for prompt, wanted in asked:
         reply = child.complete(prompt)
         try:
-            brief = json.loads(reply)
-            parts = right(brief, wanted)
+            parts = compare(json.loads(reply), wanted)
         except (ValueError, KeyError):
-            parts = {}
-        for key, value in parts.items():
-            totals[key] = totals.get(key, 0) + value
-        good = all(parts.get(key) for key in ("number", "noun", "setting"))
-        core += good
-        if not all(parts.values()) or not parts:
-            print(f"{'' if good else 'WRONG '}{prompt}\n   {reply}\n   wrong: {[key for key, value in parts.items() if not value]}")
-    print(f"{which}: number, noun and setting right in {core} of {len(asked)}; each: {totals}; "
-          f"{(time.time() - began) / len(asked):.2f} s a prompt")
+            parts = {part: (False, "a brief", reply) for part in ("number", "noun", "setting")}
+        for part, (right, want, found) in parts.items():
+            said[part] = said.get(part, 0) + (says(want) or says(found))
+            failures.setdefault(part, [])
+            if not right:
+                failures[part].append((prompt, want, found))
+        core += all(parts[part][0] for part in ("number", "noun", "setting"))
+        whole += all(right for right, *_ in parts.values())
+    for part, wrong in failures.items():
+        print(f"\n{part}: {len(wrong)} wrong")
+        for prompt, want, found in wrong:
+            print(f"  {prompt}\n      wanted {json.dumps(want, ensure_ascii=False)}\n      read   {json.dumps(found, ensure_ascii=False)}")
+    print(f"\n{which}: {len(asked)} prompts, {(time.time() - began) / len(asked):.2f} s each; number, noun and setting right in {core}, "
+          f"all in {whole}")
+    for part, wrong in failures.items():
+        share = 1 - len(wrong) / max(1, said[part])
+        print(f"  {part}: {len(asked) - len(wrong)} right; where something is said or read {said[part] - len(wrong)} of {said[part]} "
+              f"({100 * share:.1f} %)")
 
 
 if __name__ == "__main__":

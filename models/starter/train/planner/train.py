@@ -20,7 +20,7 @@ import model as network
 import tokens
 
 LAYERS = [0, 1, 2, 8, 15, 19, 20, 24, 27, 29]
-BATCH, POOL, LONGEST = 32, 16, 112
+BATCH, POOL, LONGEST = 32, 16, 176
 FORCED_WEIGHT = 0.1
 
 
@@ -112,8 +112,11 @@ def main():
     parser.add_argument("--name", default="planner")
     parser.add_argument("--from-nothing", action="store_true", help="random weights instead of SmolLM2's, for comparison")
     parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     options = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
     tokenizer = tokens.trimmed((options.work / "tokenizer.json").read_text())
     model = network.from_pretrained(load_file(options.work / "base.safetensors"), LAYERS, tokens.VOCABULARY)
     if options.from_nothing:
@@ -131,7 +134,7 @@ def main():
     began, mean, step = time.time(), None, 0
     for seed, table, rows, columns, weights in batches(tokenizer, seed):
         progress = max((time.time() - began) / (60 * options.minutes), step / options.steps)
-        rate = options.rate * min(1, (step + 1) / (15 if options.resume else 40)) * max(0.0, 1 - progress)
+        rate = options.rate * min(1, (step + 1) / (8 if options.resume else 40)) * max(0.0, 1 - progress)
         loss = F.cross_entropy(scores(model, table, rows, columns), table[rows, columns], reduction="none")
         loss = (loss * weights).sum() / weights.sum()
         model.zero_grad()
@@ -148,7 +151,7 @@ def main():
         mean = loss.item() if mean is None else 0.95 * mean + 0.05 * loss.item()
         if step % 20 == 0:
             print(f"{step} steps, {time.time() - began:.0f} s, loss {mean:.4f}, rate {rate:.2e}", flush=True)
-        if step % 100 == 0 or progress >= 1:
+        if step % options.every == 0 or progress >= 1:
             print(f"  held out exact: {exact_share(average, tokenizer, held_out):.3f}", flush=True)
             save_file({name: value.contiguous() for name, value in average.state_dict().items()}, checkpoint)
             (options.work / f"{options.name}.seed").write_text(str(seed))
