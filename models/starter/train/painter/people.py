@@ -19,6 +19,8 @@ COLOURED = {"basketball player", "runner", "person"}  # clothes that take a colo
 NO_HEAD = {"astronaut"}  # the helmet leaves no room for another head or glasses
 OWN_EYEWEAR = {"scientist", "teacher", "superhero", "astronaut"}
 COVERED = {"wizard"}  # the man's beard is part of the drawing
+# Of whose hair less than a two-hundredth of the drawing shows, as long as the head is the drawing's own.
+HIDDEN_HAIR = {("wizard", "woman"), ("wizard", "man"), ("wizard", "person"), ("construction worker", "man"), ("detective", "man")}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,24 @@ class Person:
     def figure(self):
         """Whether the drawing goes from head to foot."""
         return self.role in art.FIGURES and not self.bust
+
+
+def visible(person):
+    """What can be seen of a person: each attribute's value, None where the drawing hides it or has its own."""
+    own_head = person.age == "adult" and not person.beard and not person.headscarf
+    hidden_hair = person.hair is None or person.role in NO_HEAD or (own_head and (person.role, person.gender) in HIDDEN_HAIR)
+    own_beard = own_head and person.role in COVERED and person.gender == "man"
+    return {
+        "role": person.role,
+        "gender": None if person.gender == "person" else person.gender,
+        "tone": person.tone,
+        "age": person.age,
+        "hair": None if hidden_hair else person.hair,
+        "beard": None if own_beard else person.beard,
+        "headscarf": person.headscarf,
+        "glasses": None if person.role in OWN_EYEWEAR else person.glasses,
+        "clothes": person.clothes,
+    }
 
 
 def choose(r, distribution):
@@ -104,6 +124,7 @@ def draw(r, role, said):
         said.discard("clothes")
     if headscarf:
         hair = None
-    if hair is None or helmet or (role in COVERED and gender == "man" and age == "adult"):
+    who = Person(role, gender, tone, age, hair, beard, headscarf, glasses, clothes, bust)
+    if visible(who)["hair"] is None:
         said.discard("hair")
-    return Person(role, gender, tone, age, hair, beard, headscarf, glasses, clothes, bust), said
+    return who, said

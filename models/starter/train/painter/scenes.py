@@ -107,7 +107,7 @@ def backdrop(r, setting, width, height):
     return image
 
 
-def _places(r, number, width, height):
+def places(r, number, width, height):
     """Boxes for so many people, back to front: one row, or two of which the back one is higher."""
     rows = [number] if number else []
     if 4 <= number and r.random() < (.8 if width < number * 70 else .35):
@@ -125,6 +125,15 @@ def _places(r, number, width, height):
             x = slot * (k + .5) + r.uniform(-1, 1) * room
             boxes.append((x - wide / 2, foot - tall * r.uniform(.94, 1.0), x + wide / 2, foot))
     return boxes
+
+
+def stand(r, image, who, box):
+    """Puts a person into a box; returns its outline's box and its mask."""
+    sprite = who.sprite()
+    wide, tall = box[2] - box[0], box[3] - box[1]
+    scale = min(wide / sprite.width, tall / sprite.height) * r.uniform(.92, 1.04)
+    shown = max(12, round(sprite.height * scale * (.8 if who.age == "child" else 1)))
+    return _paste(image, sprite, (box[0] + box[2]) / 2, box[3], shown)
 
 
 def _said(r, mode):
@@ -150,14 +159,10 @@ def scene(seed, size=None):
     mode = r.choices(["full", "part", "plain"], [.6, .16, .24])[0]
     alike, first = r.random() < .75, r.choice(people.ROLES)
     boxes, masks, crowd, said, subs = [], [], [], [], []
-    for box in _places(r, number, width, height):
+    for box in places(r, number, width, height):
         role = first if alike else r.choice(people.ROLES)
         who, words = people.draw(r, role, _said(r, mode))
-        sprite = who.sprite()
-        wide, tall = box[2] - box[0], box[3] - box[1]
-        scale = min(wide / sprite.width, tall / sprite.height) * r.uniform(.92, 1.04)
-        shown = max(12, round(sprite.height * scale * (.8 if who.age == "child" else 1)))
-        sprite_box, alpha = _paste(image, sprite, (box[0] + box[2]) / 2, box[3], shown)
+        sprite_box, alpha = stand(r, image, who, box)
         masks = [it * (1 - alpha) for it in masks] + [alpha]
         # The region is the box that was to be filled, or the person's own outline, or between the two.
         blend = r.choice([0, .5, 1])
