@@ -33,6 +33,7 @@ from diffusers.schedulers import (
     scheduling_euler_discrete,
     scheduling_lcm,
 )
+from diffusers.utils.torch_utils import randn_tensor
 from safetensors.torch import save_file
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "sampler"
@@ -41,6 +42,7 @@ SPACINGS = ["trailing", "leading", "linspace"]  # One configuration each: traili
 STEPS = [1, 2, 4, 7, 20]  # 7 doesn't divide 1000.
 SCHEDULES_ONLY = [13, 50]  # More steps, of which the timesteps and sigmas are kept and no latents.
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
+DRAWS = ["ddim_eta", "ddpm", "euler_a", "dpm++2m_sde", "lcm"]
 ETA = 0.6  # Of DDIM, where it isn't 0.
 OF_TIMESTEPS = ["ddim", "ddim_eta", "ddpm", "lcm"]  # They know no sigmas.
 CLASSES = {
@@ -288,6 +290,20 @@ def torch_cpu():
         generator = torch.Generator("cpu").manual_seed(seed)
         for draw, count in enumerate([16, 5, 100, 7, 4096, 1, 15, 33]):
             tensors[f"torch_cpu.{seed}.{draw}"] = torch.randn(count, generator=generator)
+    config = json.loads((GOLDEN / "leading.json").read_text())
+    for sampler in DRAWS:
+        # As StableDiffusionPipeline does it: one generator for the latents and for the steps.
+        for module in DRAWING:
+            module.randn_tensor = randn_tensor
+        scheduler = make_scheduler(sampler, "uniform", config, 4)
+        arguments = {"eta": ETA} if sampler == "ddim_eta" else {}
+        generator = torch.Generator("cpu").manual_seed(7)
+        latents = randn_tensor((1, 4, 3, 5), generator=generator) * scheduler.init_noise_sigma
+        for timestep in scheduler.timesteps:
+            output = network(scheduler.scale_model_input(latents, timestep), timestep)
+            step = scheduler.step(output, timestep, latents, generator=generator, **arguments)
+            latents = step.prev_sample
+        tensors[f"picture.{sampler}"] = latents
     return tensors
 
 

@@ -3,7 +3,8 @@
 //! A diffusion network is trained at `num_train_timesteps` noise levels; [`SchedulerConfig`] says
 //! which. [`NoiseSchedule`] chooses the few that a sampler visits, and is known before anything is
 //! computed. [`NoiseSchedule::sample`] walks down them; all that it asks of a network is in
-//! [`Callbacks`]. Timesteps, noise levels and latents are those of diffusers 0.42.1, to rounding.
+//! [`Callbacks`]. [`rescale_guidance`] tempers what guidance does, and [`TorchCpuGenerator`] draws
+//! PyTorch's noise. Timesteps, noise levels and latents are those of diffusers 0.42.1, to rounding.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -29,11 +30,15 @@
 //! ```
 
 mod config;
+mod guidance;
 mod name;
 mod samplers;
 mod schedule;
+mod torch;
 
 pub use config::{ConfigError, PredictionType, SchedulerConfig, TimestepSpacing};
+pub use guidance::rescale_guidance;
 pub use name::{Method, Sampler, Schedule, UnknownName};
 pub use samplers::Callbacks;
 pub use schedule::{NoiseSchedule, SamplingOptions, ScheduleError, Step};
+pub use torch::TorchCpuGenerator;

@@ -4,7 +4,7 @@ use candle_core::{Device, Error, Shape};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
 use super::*;
-use crate::{SamplingOptions, Schedule, SchedulerConfig};
+use crate::{SamplingOptions, Schedule, SchedulerConfig, TorchCpuGenerator};
 
 /// Of the latents of 1, 2, 4, 7 and 20 steps.
 const TOLERANCE: f64 = 1e-5;
@@ -234,6 +234,30 @@ fn ddpm_is_ddim_with_all_of_its_noise() {
     let ddpm = trailing(Sampler::Ddpm, 0.0);
     assert!(relative_error(&trailing(Sampler::Ddim, 1.0), &ddpm) < TOLERANCE);
     assert!(1e-2 < relative_error(&trailing(Sampler::Ddim, 0.9), &ddpm));
+}
+
+/// One generator draws the latents and then the steps' noise, in the order of the steps.
+#[test]
+fn a_seed_of_torch_gives_what_diffusers_gives() {
+    let golden = Golden::read(golden_path("sampler/torch_cpu.safetensors"));
+    let shape = (1, 4, 3, 5);
+    for sampler in ["ddim_eta", "ddpm", "euler_a", "dpm++2m_sde", "lcm"] {
+        let options = options(sampler, "uniform", 4);
+        let schedule = NoiseSchedule::new(&config("leading", "epsilon"), options).unwrap();
+        let mut generator = TorchCpuGenerator::new(7);
+        let mut draw = || Tensor::from_vec(generator.normals(60), shape, &Device::Cpu);
+        let noise = draw().unwrap();
+        let latents = schedule.sample::<Error>(
+            &noise,
+            Callbacks {
+                denoise: &mut |x, timestep| network(x, timestep),
+                step_noise: &mut |_| draw(),
+                before_step: &mut |_, _| Ok(()),
+            },
+        );
+        let name = format!("picture.{sampler}");
+        assert_close(&name, &values(&latents.unwrap()), &golden.tensor(&name), TOLERANCE);
+    }
 }
 
 /// The error type of a caller that cancels.
