@@ -1,4 +1,4 @@
-"""Makes tests/golden/vae: random AutoencoderKL decoders, latents, and what each block makes of them.
+"""Makes tests/golden/vae: random autoencoders, latents and pictures, and what they make of one another.
 
     python tests/reference/vae.py
 
@@ -32,6 +32,22 @@ def randomise(model, generator):
 
 def channels_last(tensor):
     return tensor.permute(0, 2, 3, 1).float().contiguous()
+
+
+def encoded_and_tiled(model, generator, scale):
+    """What the encoder makes of a picture, and both halves in tiles of four latents."""
+    draw = lambda channels, height, width: torch.randn((1, channels, height, width), generator=generator)
+    picture, wide_picture = draw(3, 24, 32).clamp(-1, 1), draw(3, 56, 40).clamp(-1, 1)
+    wide_latents = draw(4, 5, 7)
+    with torch.no_grad():
+        encoded = model.encode(picture.double()).latent_dist.mode() * scale
+        model.enable_tiling()
+        model.tile_latent_min_size, model.tile_sample_min_size = 4, 32
+        tiled_encoded = model.encode(wide_picture.double()).latent_dist.mode() * scale
+        tiled_image = model.decode(wide_latents.double() / scale).sample
+    named = {"picture": picture, "encoded": encoded, "wide_picture": wide_picture, "tiled_encoded": tiled_encoded,
+             "wide_latents": wide_latents, "tiled_image": tiled_image}
+    return {name: channels_last(tensor) for name, tensor in named.items()}
 
 
 def make(name, size, config, old_names=False, whole=False, quiet=False):
@@ -73,7 +89,10 @@ def make(name, size, config, old_names=False, whole=False, quiet=False):
     latents = torch.randn((1, config["latent_channels"], *size), generator=generator)
     with torch.no_grad():
         image = model.decode(latents.double() / config["scaling_factor"] + (config.get("shift_factor") or 0)).sample
-    save_file({"latents": channels_last(latents), **expected, "image": channels_last(image)}, folder / "expected.safetensors")
+    recorded = {"latents": channels_last(latents), **expected, "image": channels_last(image)}
+    if whole:
+        recorded |= encoded_and_tiled(model, generator, config["scaling_factor"])
+    save_file(recorded, folder / "expected.safetensors")
     config_file = folder / "config.json"
     config_file.write_text(json.dumps(json.loads(config_file.read_text()), indent=2) + "\n")
 

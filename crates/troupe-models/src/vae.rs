@@ -1,16 +1,22 @@
-//! The decoder of a latent diffusion model's autoencoder, as diffusers' `AutoencoderKL`.
+//! A latent diffusion model's autoencoder, as diffusers' `AutoencoderKL`: its decoder here, its
+//! encoder in `encoder`, both of which can work in tiles.
 //!
-//! (Rombach et al. 2022, arXiv:2112.10752.) Latents come in the UNet's space, where the sampler
+//! (Rombach et al. 2022, arXiv:2112.10752.) Latents are in the UNet's space, where the sampler
 //! leaves them; dividing by the scaling factor brings them into the autoencoder's own. Activations
 //! are channels-last, and no more than a few of the largest are alive at once.
 
 mod blocks;
+mod encoder;
+mod tiles;
 
 use candle_core::Tensor;
 use serde::Deserialize;
 use troupe_nn::{Conv2d, GroupNorm};
 
 use self::blocks::{MidBlock, UpBlock, conv2d, group_norm};
+pub use self::encoder::VaeEncoder;
+pub use self::tiles::Tiles;
+use self::tiles::in_tiles;
 use crate::config::{ConfigError, TextFile};
 use crate::error::ModelError;
 use crate::weights::Weights;
@@ -34,6 +40,7 @@ pub struct VaeConfig {
     groups: usize,
     latent_channels: usize,
     attention: bool,
+    quant_conv: bool,
     post_quant_conv: bool,
     scaling_factor: f64,
     shift_factor: f64,
@@ -85,6 +92,7 @@ impl VaeConfig {
             groups,
             latent_channels: latents,
             attention: parsed.mid_block_add_attention,
+            quant_conv: parsed.use_quant_conv,
             post_quant_conv: parsed.use_post_quant_conv,
             scaling_factor: scale,
             shift_factor: parsed.shift_factor.unwrap_or(0.0),
@@ -173,6 +181,23 @@ impl VaeDecoder {
     ///
     /// If the latents have another shape or are empty.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor, ModelError> {
+        self.checked(latents)?;
+        self.through(latents)
+    }
+
+    /// As [`decode`](Self::decode), a tile at a time, which bounds the memory: diffusers'
+    /// `tiled_decode`.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_tiled(&self, latents: &Tensor, tiles: Tiles) -> Result<Tensor, ModelError> {
+        self.checked(latents)?;
+        let (side, pixels) = (tiles.latents(), self.config.pixels_per_latent());
+        in_tiles(latents, side, side * pixels, |tile| self.through(tile))
+    }
+
+    fn through(&self, latents: &Tensor) -> Result<Tensor, ModelError> {
         let mut x = self.enter(latents)?;
         x = self.mid_block.forward(x)?;
         for block in &self.up_blocks {
@@ -181,16 +206,20 @@ impl VaeDecoder {
         self.leave(&x)
     }
 
+    fn checked(&self, latents: &Tensor) -> Result<(), ModelError> {
+        let channels = self.config.latent_channels;
+        if latents.rank() == 4 && latents.dims()[3] == channels && latents.elem_count() != 0 {
+            return Ok(());
+        }
+        Err(ModelError::Input {
+            what: "shape of the latents",
+            wanted: format!("(batch, height, width, {channels})"),
+            found: format!("{:?}", latents.dims()),
+        })
+    }
+
     /// Shape `(batch, height, width, latent channels)` → `(batch, height, width, deepest)`.
     fn enter(&self, latents: &Tensor) -> Result<Tensor, ModelError> {
-        let channels = self.config.latent_channels;
-        if latents.rank() != 4 || latents.dims()[3] != channels || latents.elem_count() == 0 {
-            return Err(ModelError::Input {
-                what: "shape of the latents",
-                wanted: format!("(batch, height, width, {channels})"),
-                found: format!("{:?}", latents.dims()),
-            });
-        }
         let own = latents.affine(1.0 / self.config.scaling_factor, self.config.shift_factor)?;
         let own = match &self.post_quant_conv {
             Some(conv) => conv.forward(&own)?,
@@ -238,6 +267,7 @@ struct ConfigFile {
     latent_channels: usize,
     out_channels: usize,
     mid_block_add_attention: bool,
+    use_quant_conv: bool,
     use_post_quant_conv: bool,
     scaling_factor: f64,
     shift_factor: Option<f64>,
@@ -257,6 +287,7 @@ impl Default for ConfigFile {
             latent_channels: 4,
             out_channels: COLOURS,
             mid_block_add_attention: true,
+            use_quant_conv: true,
             use_post_quant_conv: true,
             scaling_factor: 0.18215,
             shift_factor: None,
@@ -338,6 +369,48 @@ mod tests {
         check("no_attention", 4);
     }
 
+    fn encoder() -> (VaeEncoder, Golden) {
+        let (decoder, expected) = golden("whole");
+        let file = "diffusion_pytorch_model.safetensors";
+        let bytes = fs::read(golden_path(&format!("vae/whole/{file}"))).unwrap();
+        let weights = Weights::new(file, Arc::new(bytes)).unwrap();
+        (VaeEncoder::new(decoder.config, &weights).unwrap(), expected)
+    }
+
+    // Fails when a picture is padded on other sides, or mean and variance are exchanged.
+    #[test]
+    fn encoder_agrees_with_diffusers() {
+        let (encoder, expected) = encoder();
+        let latents = encoder.encode(&tensor(&expected, "picture")).unwrap();
+        let values: Vec<f32> = latents.flatten_all().unwrap().to_vec1().unwrap();
+        assert_close("encoded", &values, &expected.tensor("encoded"), 1e-5);
+        let odd = tensor(&expected, "picture").narrow(1, 0, 12).unwrap();
+        let error = encoder.encode(&odd).unwrap_err().to_string();
+        assert!(error.contains("multiples of 8"), "{error}");
+    }
+
+    // Fails when the blend, its width, or the size of a tile is another.
+    #[test]
+    fn tiles_agree_with_diffusers() {
+        let (encoder, expected) = encoder();
+        let (decoder, _) = golden("whole");
+        let tiles = Tiles::new(4).unwrap();
+        let compare = |name: &str, output: &Tensor| {
+            let values: Vec<f32> = output.flatten_all().unwrap().to_vec1().unwrap();
+            assert_close(name, &values, &expected.tensor(name), 1e-5);
+        };
+        let picture = decoder.decode_tiled(&tensor(&expected, "wide_latents"), tiles).unwrap();
+        compare("tiled_image", &picture);
+        let latents = encoder.encode_tiled(&tensor(&expected, "wide_picture"), tiles).unwrap();
+        compare("tiled_encoded", &latents);
+        // What fits into one tile isn't cut.
+        let latents = tensor(&expected, "latents");
+        let wide = Tiles::new(8).unwrap();
+        let [one, whole] = [decoder.decode_tiled(&latents, wide), decoder.decode(&latents)]
+            .map(|it| it.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        assert_eq!(one, whole);
+    }
+
     #[test]
     fn latents_of_another_shape_are_refused() {
         let (decoder, _) = golden("whole");
@@ -381,6 +454,7 @@ mod tests {
             groups: 32,
             latent_channels: 4,
             attention: true,
+            quant_conv: true,
             post_quant_conv: true,
             scaling_factor: 0.18215,
             shift_factor: 0.0,

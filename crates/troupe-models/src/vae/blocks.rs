@@ -1,7 +1,7 @@
-//! The blocks of the decoder.
+//! The blocks of the encoder and the decoder.
 
 use candle_core::Tensor;
-use troupe_nn::{Conv2d, GroupNorm, Linear, NnError, attention, upsample_nearest_2x};
+use troupe_nn::{Conv2d, GroupNorm, Linear, NnError, Padding, attention, upsample_nearest_2x};
 
 use super::VaeConfig;
 use crate::error::ModelError;
@@ -80,6 +80,52 @@ impl UpBlock {
                 x = upsample_nearest_2x(&x)?;
                 conv.forward(&x)
             }
+            None => Ok(x),
+        }
+    }
+}
+
+/// Residual blocks at one size, then half the size unless it is the last.
+#[derive(Debug)]
+pub(super) struct DownBlock {
+    resnets: Vec<ResnetBlock>,
+    downsampler: Option<Conv2d>,
+}
+
+impl DownBlock {
+    /// The `last` block keeps its size.
+    pub(super) fn new(
+        config: &VaeConfig,
+        weights: &Weights,
+        inputs: usize,
+        outputs: usize,
+        last: bool,
+    ) -> Result<Self, ModelError> {
+        let resnets = (0..config.layers_per_block).map(|index| {
+            let inputs = if index == 0 { inputs } else { outputs };
+            ResnetBlock::new(config, &weights.at("resnets").at(index), inputs, outputs)
+        });
+        let resnets = resnets.collect::<Result<_, _>>()?;
+        let downsampler = if last {
+            None
+        } else {
+            let weights = weights.at("downsamplers").at(0).at("conv");
+            let weight = weights.get("weight", &[outputs, outputs, 3, 3])?;
+            let bias = weights.get("bias", &[outputs])?;
+            Some(Conv2d::new(weight, Some(bias), 2, Padding::RIGHT_AND_BOTTOM)?)
+        };
+        Ok(Self { resnets, downsampler })
+    }
+
+    /// Shape `(batch, height, width, inputs)` → `(batch, height / 2, width / 2, outputs)`, or the
+    /// size that it had.
+    pub(super) fn forward(&self, x: Tensor) -> Result<Tensor, NnError> {
+        let mut x = x;
+        for resnet in &self.resnets {
+            x = resnet.forward(x)?;
+        }
+        match &self.downsampler {
+            Some(conv) => conv.forward(&x),
             None => Ok(x),
         }
     }
