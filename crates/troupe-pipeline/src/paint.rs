@@ -15,7 +15,7 @@ use troupe_core::seed::Seed;
 use troupe_render::{
     Job, Noise, Painter, Person, RenderError, Scaled, Scene, Settings, Tensor4, Watcher,
 };
-use troupe_sampler::{Method, Schedule};
+use troupe_sampler::{Method, SamplingOptions, Schedule};
 
 pub use folder::ModelFolder;
 pub use loras::{LoraFile, check_configured, find_lora};
@@ -240,10 +240,12 @@ impl Easel {
             scene,
             negative: paint.negative.clone(),
             settings: Settings {
-                sampler: method.sampler,
-                schedule,
-                steps: paint.steps as usize,
+                sampling: SamplingOptions {
+                    spacing: method.spacing,
+                    ..SamplingOptions::new(method.sampler, schedule, paint.steps as usize)
+                },
                 guidance: paint.guidance,
+                guidance_rescale: 0.0,
                 base_ratio: paint.regions.base_ratio,
                 isolate: paint.regions.isolate,
             },

@@ -3,7 +3,7 @@
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
-use troupe_sampler::{Sampler, Schedule};
+use troupe_sampler::SamplingOptions;
 
 use crate::RenderError;
 
@@ -51,13 +51,12 @@ pub struct Person {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// The way down the noise levels.
-    pub sampler: Sampler,
-    /// The noise levels.
-    pub schedule: Schedule,
-    /// How many.
-    pub steps: usize,
+    pub sampling: SamplingOptions,
     /// Classifier-free guidance (arXiv:2207.12598) as diffusers counts it: 1 is none.
     pub guidance: f64,
+    /// How far the guided output gets back the spread of the unguided one (arXiv:2305.08891), in
+    /// `[0, 1]`.
+    pub guidance_rescale: f64,
     /// The base prompt's weight inside a box, in `[0, 1]`.
     pub base_ratio: f64,
     /// The share of the steps in which people don't see one another, in `[0, 1]`.
@@ -69,6 +68,9 @@ pub struct Settings {
 pub enum Noise {
     /// The streams `noise` and, for ancestral samplers, `noise/step/N` of a seed.
     Seeded(Seed),
+    /// PyTorch's generator on the CPU with this seed, as diffusers uses it: first the latents, then
+    /// what ancestral samplers add, step by step.
+    TorchCpu(Seed),
     /// Given numbers of unit variance.
     Given {
         /// Shape `(1, channels, height / 8, width / 8)`.

@@ -5,6 +5,7 @@
 
 mod error;
 mod job;
+mod noise;
 mod painter;
 
 pub use error::RenderError;

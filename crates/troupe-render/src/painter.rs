@@ -1,6 +1,6 @@
 //! A loaded model, and the way from a job to a picture.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use troupe_core::layout::Canvas;
 use troupe_core::region::{Placed, Regions, TokenGrid};
 use troupe_models::checkpoint::ModelIndex;
@@ -11,9 +11,10 @@ use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
 use troupe_models::unet::{Conditioning, Isolation, PreparedContext, UNet, UNetConfig};
 use troupe_models::vae::{Blemish, VaeConfig, VaeDecoder, blemish};
 use troupe_models::weights::Weights;
-use troupe_sampler::{Callbacks, NoiseSchedule, SamplingOptions, SchedulerConfig};
+use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig, rescale_guidance};
 
-use crate::{Cell, Job, Noise, Picture, RenderError, Scene, Settings, Tensor4, Watcher};
+use crate::noise::NoiseSource;
+use crate::{Cell, Job, Picture, RenderError, Scene, Settings, Tensor4, Watcher};
 
 /// The parts of a diffusers folder. Texts are whole files; names are for messages.
 #[derive(Debug)]
@@ -116,17 +117,18 @@ impl Painter {
     ///
     /// If the job can't be done by this model, the numbers come to nothing, or the watcher stops it.
     pub fn paint(&self, job: &Job, watcher: &mut dyn Watcher) -> Result<Picture, RenderError> {
-        let Settings { sampler, schedule, steps, guidance, .. } = job.settings;
-        let schedule =
-            NoiseSchedule::new(&self.scheduler, SamplingOptions::new(sampler, schedule, steps))?;
+        let Settings { sampling, guidance, guidance_rescale, .. } = job.settings;
+        let steps = sampling.steps;
+        let schedule = NoiseSchedule::new(&self.scheduler, sampling)?;
         let grid = latents_of(job.canvas);
         let channels = self.unet.config().in_channels;
         let (context, notes) = self.context(job, grid)?;
         let isolated = isolated_steps(job.settings);
-        let noise = noise(&job.noise, channels, grid)?;
+        let mut source = NoiseSource::new(&job.noise, channels, grid, steps);
+        let noise = source.initial()?;
 
         let guided = 1.0 < guidance;
-        // Both callbacks count: the network is asked once a step, right after the step is announced.
+        // The network is asked once a step, or twice, after the step is announced.
         let step_now = std::cell::Cell::new(0_usize);
         let latents = schedule.sample::<RenderError>(
             &noise,
@@ -143,9 +145,10 @@ impl Painter {
                     let both = Tensor::cat(&[latents, latents], 0)?;
                     let both = self.unet.forward(&both, timestep, &context, isolation)?;
                     let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
-                    Ok((&without + ((with - &without)? * guidance)?)?)
+                    let guided = (&without + ((&with - &without)? * guidance)?)?;
+                    Ok(rescale_guidance(&guided, &with, guidance_rescale)?)
                 },
-                step_noise: &mut |step| step_noise(&job.noise, step, steps, channels, grid),
+                step_noise: &mut |step| source.step(step),
                 before_step: &mut |step, latents| {
                     step_now.set(step);
                     watcher.step(step, steps, &|| channels_first(latents))
@@ -237,7 +240,7 @@ impl Encoded<'_> {
 )]
 fn isolated_steps(settings: Settings) -> usize {
     // A share such as 0.3 is a little more than three tenths; of ten steps it still means three.
-    ((settings.isolate * settings.steps as f64) - 1e-9).ceil().max(0.0) as usize
+    ((settings.isolate * settings.sampling.steps as f64) - 1e-9).ceil().max(0.0) as usize
 }
 
 fn fits(
@@ -255,60 +258,6 @@ fn fits(
 fn latents_of(canvas: Canvas) -> TokenGrid {
     let side = |pixels: u32| usize::try_from(pixels.div_ceil(8)).unwrap_or(usize::MAX);
     TokenGrid { height: side(canvas.height()), width: side(canvas.width()) }
-}
-
-/// Shape `(1, height, width, channels)`.
-fn noise(noise: &Noise, channels: usize, grid: TokenGrid) -> Result<Tensor, RenderError> {
-    match noise {
-        Noise::Seeded(seed) => {
-            let values = seed.stream("noise").normals(channels * grid.tokens());
-            channels_last(values, channels, grid)
-        }
-        Noise::Given { noise, .. } => {
-            let wanted = [1, channels, grid.height, grid.width];
-            check("noise", noise, wanted)?;
-            channels_last(noise.values.clone(), channels, grid)
-        }
-    }
-}
-
-/// Shape `(1, height, width, channels)`.
-fn step_noise(
-    noise: &Noise,
-    step: usize,
-    steps: usize,
-    channels: usize,
-    grid: TokenGrid,
-) -> Result<Tensor, RenderError> {
-    let count = channels * grid.tokens();
-    let values = match noise {
-        Noise::Seeded(seed) => seed.stream(&format!("noise/step/{step}")).normals(count),
-        Noise::Given { steps: given, .. } => {
-            let wanted = [steps, channels, grid.height, grid.width];
-            let none = Tensor4 { shape: [0; 4], values: Vec::new() };
-            let given = given.as_ref().unwrap_or(&none);
-            check("step_noise", given, wanted)?;
-            given.values[step * count..(step + 1) * count].to_vec()
-        }
-    };
-    channels_last(values, channels, grid)
-}
-
-fn check(name: &'static str, given: &Tensor4, wanted: [usize; 4]) -> Result<(), RenderError> {
-    if given.shape == wanted && given.values.len() == wanted.iter().product::<usize>() {
-        return Ok(());
-    }
-    Err(RenderError::Noise { name, wanted: wanted.to_vec(), found: given.shape.to_vec() })
-}
-
-/// Shape `(channels, height, width)` → `(1, height, width, channels)`.
-fn channels_last(
-    values: Vec<f32>,
-    channels: usize,
-    grid: TokenGrid,
-) -> Result<Tensor, RenderError> {
-    let first = Tensor::from_vec(values, (1, channels, grid.height, grid.width), &Device::Cpu)?;
-    Ok(first.permute((0, 2, 3, 1))?.contiguous()?)
 }
 
 /// Shape `(1, height, width, channels)` → `(1, channels, height, width)`.
@@ -330,7 +279,7 @@ fn bytes(picture: &Tensor) -> Result<Vec<u8>, RenderError> {
 
 #[cfg(test)]
 mod tests {
-    use troupe_sampler::{Sampler, Schedule};
+    use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 
     use super::*;
 
@@ -338,10 +287,9 @@ mod tests {
     fn isolation_holds_in_the_first_share_of_the_steps_rounded_up() {
         let of = |isolate: f64, steps: usize| {
             isolated_steps(Settings {
-                sampler: Sampler::Ddim,
-                schedule: Schedule::Uniform,
-                steps,
+                sampling: SamplingOptions::new(Sampler::Ddim, Schedule::Uniform, steps),
                 guidance: 1.0,
+                guidance_rescale: 0.0,
                 base_ratio: 0.0,
                 isolate,
             })

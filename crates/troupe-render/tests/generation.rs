@@ -8,13 +8,14 @@ use std::sync::Arc;
 use serde_json::Value;
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
+use troupe_core::seed::Seed;
 use troupe_models::config::TextFile;
 use troupe_models::weights::Weights;
 use troupe_render::{
     Adapter, Job, Noise, Painter, PainterFiles, Person, RenderError, Scaled, Scene, Settings,
     Tensor4, Watcher,
 };
-use troupe_sampler::{Sampler, Schedule};
+use troupe_sampler::{Sampler, SamplingOptions, Schedule, TimestepSpacing};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
 /// The bound on a whole generation in f32.
@@ -139,10 +140,13 @@ fn job(described: &Value, scene: Scene, noise: Tensor4) -> Job {
         scene,
         negative: string(&settings["negative"]),
         settings: Settings {
-            sampler: Sampler::Ddim,
-            schedule: Schedule::Uniform,
-            steps: settings["steps"].as_u64().unwrap().try_into().unwrap(),
+            sampling: SamplingOptions::new(
+                Sampler::Ddim,
+                Schedule::Uniform,
+                settings["steps"].as_u64().unwrap().try_into().unwrap(),
+            ),
             guidance: number(&settings["guidance"]),
+            guidance_rescale: 0.0,
             base_ratio: number(&settings["base_ratio"]),
             isolate: number(&settings["isolate"]),
         },
@@ -209,9 +213,13 @@ fn what_a_generation_is_made_of_all_counts() {
         trace.0.pop().unwrap().values
     };
     let expected = paint(&as_is());
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 9] = [
         ("negative prompt", |job| job.negative.clear()),
         ("guidance", |job| job.settings.guidance += 0.5),
+        ("guidance rescale", |job| job.settings.guidance_rescale = 0.7),
+        ("sampler", |job| job.settings.sampling.sampler = Sampler::UniPc),
+        ("spacing", |job| job.settings.sampling.spacing = Some(TimestepSpacing::Leading)),
+        ("noise of torch", |job| job.noise = Noise::TorchCpu(Seed(7))),
         ("base ratio", |job| job.settings.base_ratio = 0.3),
         ("isolation", |job| job.settings.isolate = 0.7),
         ("depth", |job| {
