@@ -133,6 +133,17 @@ def save(tensors, name, dtype=torch.float32, metadata=None):
     save_file(tensors, GOLDEN / name, metadata=metadata)
 
 
+def settle(path, keys):
+    """Puts the header's metadata into the order of `keys`: the safetensors package writes it in another one each time."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = {key: header["__metadata__"][key] for key in keys}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+
+
 def plain(config):
     """A LoraConfig as JSON, the same in every run."""
     return {k: sorted(v) if isinstance(v, set) else v for k, v in config.to_dict().items()}
@@ -189,12 +200,14 @@ def main():
             )
             written = Path(folder) / "pytorch_lora_weights.safetensors"
             (GOLDEN / f"{name}.safetensors").write_bytes(written.read_bytes())
+        settle(GOLDEN / f"{name}.safetensors", ["format", "lora_adapter_metadata"])
     # kohya's names as diffusers converts them: `lora_te1_`, and an integer alpha, equal to the rank.
     both = {f"{network}.{key}": value for network in lora for key, value in lora[network].items()}
     save(convert_state_dict_to_kohya(both), "diffusers_kohya.safetensors")
 
-    metadata = {"ss_network_dim": "4", "ss_network_alpha": "1.5", "ss_output_name": "tiny"}
+    metadata = {"ss_network_alpha": "1.5", "ss_output_name": "tiny", "ss_network_dim": "4"}
     save(kohya_names(with_loras(["kohya"])), "kohya.safetensors", metadata=metadata)
+    settle(GOLDEN / "kohya.safetensors", list(metadata))
 
     expected = {}
     make_folders(expected)
