@@ -6,7 +6,8 @@
 Without a layout the one inside the picture is taken. The starter painter knows nothing but Fluent Emoji 3D people, whose
 skin is painted in five tones. A pixel looks like skin if it is near one of their reference colours; the face is looked
 for in the upper middle of the box. A face has lights and shades, and dark hair is near dark skin: so a tone counts from the
-lightest on, and the first that has a fair part of the skin-like pixels is the face's.
+lightest on, and the first that has a fair part of the skin-like pixels is the face's. Of a person without a skin tone in
+the plan (an axis may apply to some kinds of people only) it says no more than whether somebody is there.
 """
 
 import argparse
@@ -88,10 +89,10 @@ def check(image, layout):
     rows = []
     for placement in layout["subjects"]:
         values = {it["axis"]: it["value"] for it in people[placement["id"]]["values"]}
-        wanted = next((value for axis, value in values.items() if value in TONES), None)
+        wanted = values.get("skin tone") or next((value for value in values.values() if value in TONES), None)
         found = judge(pixels, placement["box"])
-        rows.append({"id": placement["id"], "sub_prompt": placement["sub_prompt"], "wanted": wanted, **found,
-                     "right": found["tone"] == wanted})
+        rows.append({"id": placement["id"], "noun": people[placement["id"]]["noun"], "sub_prompt": placement["sub_prompt"],
+                     "wanted": wanted, **found, "right": found["tone"] == wanted if wanted else None})
     return rows
 
 
@@ -113,12 +114,17 @@ def main():
             found[str(path)] = check(image, layout)
         print(path)
         for row in found[str(path)]:
-            verdict = "nobody" if not row["somebody"] else "right" if row["right"] else "wrong"
+            verdict = "nobody" if not row["somebody"] else {True: "right", False: "wrong", None: "there"}[row["right"]]
             print(f"  {row['id']:4} wanted {row['wanted'] or '-':13} found {row['tone'] or '-':13} {verdict:7}"
                   f" skin {row['skin']:5.1%}  {row['sub_prompt']}")
     rows = [row for rows in found.values() for row in rows]
     if rows:
-        print(f"{len(rows)} boxes: somebody in {sum(row['somebody'] for row in rows)}, tone right in {sum(row['right'] for row in rows)}")
+        toned = [row for row in rows if row["wanted"]]
+        print(f"{len(rows)} boxes: somebody in {sum(row['somebody'] for row in rows)}, "
+              f"tone right in {sum(row['right'] for row in toned)} of {len(toned)}")
+        for noun in sorted({row["noun"] for row in rows}) if len({row["noun"] for row in rows}) > 1 else []:
+            kind = [row for row in rows if row["noun"] == noun]
+            print(f"  {noun}: {len(kind)} boxes, somebody in {sum(row['somebody'] for row in kind)}")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
