@@ -6,6 +6,7 @@ pub mod config;
 pub mod error;
 pub mod hash;
 pub mod lora;
+pub mod single_file;
 pub mod tokenizer;
 pub mod unet;
 pub mod vae;

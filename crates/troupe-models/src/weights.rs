@@ -1,45 +1,71 @@
-//! The tensors of one network, read from the bytes of a safetensors file.
+//! The tensors of one network, read from the bytes of one safetensors file or several.
 //!
-//! [`Weights::new`] checks the whole header; the file itself is never copied. [`Weights::get`]
+//! [`Weights::new`] checks the whole header; the files themselves are never copied. A network may
+//! be a part of a file under other names, as in a single-file checkpoint: then every tensor is a
+//! view of one in the file. [`Weights::get`]
 //! turns one tensor into f32 on the CPU, checks that every number of it is finite, and adds what
 //! the LoRAs say about it ([`AdapterSet`]), so that a network need not know about LoRAs.
 
+mod file;
 mod header;
+mod shards;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 use safetensors::Dtype;
 
-pub(crate) use self::header::printable;
-use self::header::{Entry, Header};
+pub(crate) use self::file::TensorFile;
+pub(crate) use self::header::{Entry, printable};
+pub use self::shards::ShardIndex;
 use crate::lora::AdapterSet;
 
 /// The bytes of a file: a memory map, or a `Vec<u8>`.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
-
-/// How many elements are converted at a time.
-const CHUNK: usize = 1024;
 
 /// The tensors under one path of a network; a clone shares the file.
 ///
 /// [`Weights::at`] goes down the path, as candle's `VarBuilder` does.
 #[derive(Clone)]
 pub struct Weights {
-    file: Arc<TensorFile>,
+    set: Arc<TensorSet>,
     adapters: Arc<AdapterSet>,
     /// Invariant: empty, or ends with a dot.
     prefix: String,
 }
 
-/// A file whose header has been checked.
-pub(crate) struct TensorFile {
+/// All tensors of a network, by the names that the network has for them.
+pub(crate) struct TensorSet {
+    /// Of the file, or of the first of several.
     name: String,
-    bytes: Bytes,
-    header: Header,
+    tensors: BTreeMap<String, View>,
+}
+
+/// A tensor of a network, and where it lies.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) file: Arc<TensorFile>,
+    /// Its name in the file.
+    pub(crate) key: String,
+    /// As the network sees it.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) part: Part,
+}
+
+/// How a tensor of a network is made from one in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of its numbers in their order; the shape may be another.
+    Whole,
+    /// So many numbers, from this one on.
+    Slice {
+        /// The first number.
+        start: usize,
+    },
+    /// A matrix with rows and columns exchanged.
+    Transposed,
 }
 
 /// A module of a network as the header of its file shows it: a name and a weight.
@@ -161,7 +187,13 @@ impl Weights {
     /// If the bytes are a pickle, or no whole and consistent safetensors file.
     pub fn new(file_name: &str, bytes: Bytes) -> Result<Self, WeightsError> {
         let file = Arc::new(TensorFile::new(file_name, bytes)?);
-        Ok(Self { file, adapters: Arc::default(), prefix: String::new() })
+        Ok(Self::of(file.name().to_owned(), TensorSet::all_of(&file)))
+    }
+
+    /// A network whose tensors lie anywhere.
+    pub(crate) fn of(name: String, tensors: BTreeMap<String, View>) -> Self {
+        let set = Arc::new(TensorSet { name, tensors });
+        Self { set, adapters: Arc::default(), prefix: String::new() }
     }
 
     /// The same tensors, with the deltas of LoRAs added as they are read.
@@ -183,7 +215,7 @@ impl Weights {
     /// If it is missing, of another shape, of integers, or not finite.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
         self.get_optional(name, shape)?.ok_or_else(|| WeightsError::Missing {
-            file: self.file.name.clone(),
+            file: self.set.name.clone(),
             key: self.key(name),
             wanted: shape.to_vec(),
         })
@@ -200,45 +232,50 @@ impl Weights {
         shape: &[usize],
     ) -> Result<Option<Tensor>, WeightsError> {
         let key = self.key(name);
-        let Some(entry) = self.file.entry(&key) else { return Ok(None) };
-        if entry.shape != shape {
+        let Some(view) = self.set.tensors.get(&key) else { return Ok(None) };
+        if view.shape != shape {
             return Err(WeightsError::Shape {
-                file: self.file.name.clone(),
-                key,
+                file: view.file.name().to_owned(),
+                key: printable(&view.key, 200),
                 wanted: shape.to_vec(),
-                found: entry.shape.clone(),
+                found: view.shape.clone(),
             });
         }
-        let values = self.file.values(&key, entry)?;
+        let values = view.values()?;
         let weight = Tensor::from_vec(values, shape, &Device::Cpu)
-            .map_err(|source| self.file.tensor_error(&key, source))?;
+            .map_err(|source| view.file.tensor_error(&view.key, source))?;
         self.adapters.add_to(&key, weight).map(Some)
     }
 
     /// Whether the file has the tensor `name`.
     pub fn contains(&self, name: &str) -> bool {
-        self.file.entry(&self.key(name)).is_some()
+        self.set.tensors.contains_key(&self.key(name))
     }
 
     /// The shape of the tensor `name`, where the file has it.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.file.entry(&self.key(name)).map(|entry| entry.shape.as_slice())
+        self.set.tensors.get(&self.key(name)).map(|view| view.shape.as_slice())
     }
 
     /// The modules with a matrix or a convolution kernel, by name; nothing but the header is read.
     ///
     /// Names are full, whatever the path of `self`.
     pub fn modules(&self) -> Vec<Module> {
-        let of = |(key, entry): (&String, &Entry)| {
-            let name = key.strip_suffix(".weight").filter(|_| 2 <= entry.shape.len())?;
-            Some(Module { name: name.to_owned(), shape: entry.shape.clone() })
+        let of = |(key, view): (&String, &View)| {
+            let name = key.strip_suffix(".weight").filter(|_| 2 <= view.shape.len())?;
+            Some(Module { name: name.to_owned(), shape: view.shape.clone() })
         };
-        self.file.header.tensors.iter().filter_map(of).collect()
+        self.set.tensors.iter().filter_map(of).collect()
+    }
+
+    /// The full names of all tensors, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.set.tensors.keys().cloned().collect()
     }
 
     /// The name of the file, for messages.
     pub fn file_name(&self) -> &str {
-        &self.file.name
+        &self.set.name
     }
 
     fn key(&self, name: &str) -> String {
@@ -249,139 +286,47 @@ impl Weights {
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Weights")
-            .field("file", &self.file.name)
+            .field("file", &self.set.name)
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
 }
 
-impl TensorFile {
-    pub(crate) fn new(name: &str, bytes: Bytes) -> Result<Self, WeightsError> {
-        let header = Header::read(name, (*bytes).as_ref())?;
-        Ok(Self { name: printable(name, 200), bytes, header })
+impl TensorSet {
+    /// The tensors of a file under their own names.
+    fn all_of(file: &Arc<TensorFile>) -> BTreeMap<String, View> {
+        let view = |(key, entry): (&String, &Entry)| (key.clone(), View::whole(file, key, entry));
+        file.header().tensors.iter().map(view).collect()
     }
+}
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn header(&self) -> &Header {
-        &self.header
-    }
-
-    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
-        self.header.tensors.get(key)
-    }
-
-    /// The elements of a tensor that must be there.
-    pub(crate) fn required_values(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
-        let entry = self.entry(key).ok_or_else(|| WeightsError::Missing {
-            file: self.name.clone(),
-            key: printable(key, 200),
-            wanted: Vec::new(),
-        })?;
-        self.values(key, entry)
-    }
-
-    /// The one number of a tensor, which may be an integer.
-    pub(crate) fn scalar(&self, key: &str) -> Result<f64, WeightsError> {
-        let rule = || WeightsError::Corrupt {
-            file: self.name.clone(),
-            rule: format!(
-                "has a tensor `{}`, and one finite number was wanted",
-                printable(key, 200)
-            ),
-        };
-        let entry = self.entry(key).ok_or_else(rule)?;
-        let bytes = self.slice(entry)?;
-        let exact = |integer: i64| i32::try_from(integer).ok().map(f64::from);
-        let value = if entry.dtype == Dtype::I64 {
-            bytes.try_into().ok().map(i64::from_le_bytes).and_then(exact)
-        } else if entry.dtype == Dtype::I32 {
-            bytes.try_into().ok().map(i32::from_le_bytes).map(f64::from)
-        } else if entry.dtype == Dtype::F64 {
-            bytes.try_into().ok().map(f64::from_le_bytes)
-        } else if let [value] = self.values(key, entry)?.as_slice() {
-            Some(f64::from(*value))
-        } else {
-            None
-        };
-        value.filter(|value| value.is_finite()).ok_or_else(rule)
-    }
-
-    /// The error for a failure of the tensor library.
-    pub(crate) fn tensor_error(&self, key: &str, source: candle_core::Error) -> WeightsError {
-        WeightsError::Tensor {
-            file: self.name.clone(),
-            key: printable(key, 200),
-            source: Box::new(source),
+impl View {
+    /// A tensor as it is.
+    pub(crate) fn whole(file: &Arc<TensorFile>, key: &str, entry: &Entry) -> Self {
+        Self {
+            file: Arc::clone(file),
+            key: key.to_owned(),
+            shape: entry.shape.clone(),
+            part: Part::Whole,
         }
     }
 
-    /// The bytes of a tensor.
-    fn slice(&self, entry: &Entry) -> Result<&[u8], WeightsError> {
-        // The header was checked against these bytes, and a map of a file could have shrunk since.
-        (*self.bytes).as_ref().get(entry.range.clone()).ok_or_else(|| WeightsError::Corrupt {
-            file: self.name.clone(),
-            rule: "became shorter while it was read".to_owned(),
-        })
-    }
-
-    /// The elements of a tensor as f32, all of them finite.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "whatever else the format has or will have is refused"
-    )]
-    pub(crate) fn values(&self, key: &str, entry: &Entry) -> Result<Vec<f32>, WeightsError> {
-        let bytes = self.slice(entry)?;
-        let values = match entry.dtype {
-            Dtype::F32 => elements(bytes, f32::from_le_bytes).collect(),
-            Dtype::F16 => widen(bytes, f16::from_le_bytes),
-            Dtype::BF16 => widen(bytes, bf16::from_le_bytes),
-            found => {
-                return Err(WeightsError::Dtype {
-                    file: self.name.clone(),
-                    key: printable(key, 200),
-                    found,
-                });
+    /// The numbers, in the order of the network's shape.
+    fn values(&self) -> Result<Vec<f32>, WeightsError> {
+        let count: usize = self.shape.iter().product();
+        match self.part {
+            Part::Whole => self.file.required_values(&self.key),
+            Part::Slice { start } => self.file.values_from(&self.key, start, count),
+            Part::Transposed => {
+                let values = self.file.required_values(&self.key)?;
+                let [rows, columns] =
+                    <[usize; 2]>::try_from(self.shape.as_slice()).unwrap_or([0; 2]);
+                let at = |index: usize| values.get(index).copied().unwrap_or(f32::NAN);
+                let row = |row| (0..columns).map(move |column| column * rows + row);
+                Ok((0..rows).flat_map(row).map(at).collect())
             }
-        };
-        // No early exit, so that the loop over a chunk is a few vector instructions.
-        let finite =
-            |chunk: &[f32]| chunk.iter().fold(true, |finite, value| finite & value.is_finite());
-        if !values.chunks(CHUNK).all(finite) {
-            return Err(WeightsError::NotFinite {
-                file: self.name.clone(),
-                key: printable(key, 200),
-            });
         }
-        Ok(values)
     }
-}
-
-/// The numbers that little-endian bytes hold, wherever in memory they begin.
-fn elements<'a, const SIZE: usize, T>(
-    bytes: &'a [u8],
-    from: impl Fn([u8; SIZE]) -> T + 'a,
-) -> impl Iterator<Item = T> + 'a {
-    bytes.as_chunks::<SIZE>().0.iter().map(move |&element| from(element))
-}
-
-/// Sixteen-bit numbers as f32, a chunk at a time so that vector instructions do it.
-fn widen<T: Copy>(bytes: &[u8], from: impl Fn([u8; 2]) -> T) -> Vec<f32>
-where
-    [T]: HalfFloatSliceExt,
-{
-    let mut values = Vec::with_capacity(bytes.len().div_ceil(2));
-    let mut narrow = Vec::with_capacity(CHUNK);
-    for chunk in bytes.chunks(2 * CHUNK) {
-        narrow.clear();
-        narrow.extend(elements(chunk, &from));
-        let start = values.len();
-        values.resize(start + narrow.len(), 0.0);
-        narrow.convert_to_f32_slice(&mut values[start..]);
-    }
-    values
 }
 
 #[cfg(test)]

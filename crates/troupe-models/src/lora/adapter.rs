@@ -13,7 +13,7 @@ use crate::weights::{Bytes, TensorFile, printable};
 /// How many of the tensors that don't fit a message shows.
 const SHOWN: usize = 5;
 
-/// A LoRA file, taken apart; nothing but its header and its alphas is read.
+/// A LoRA file, taken apart; its matrices stay in the file.
 pub struct Adapter {
     pub(super) file: Arc<TensorFile>,
     pub(super) modules: Vec<AdapterModule>,
@@ -53,7 +53,7 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// If the bytes are no valid safetensors file, or any of its tensors is not of a LoRA.
+    /// If the bytes are no valid safetensors file, any of its tensors is not of a LoRA, or any number in them is not finite.
     pub fn read(
         file_name: &str,
         bytes: Bytes,
@@ -101,6 +101,10 @@ impl Adapter {
             }
         }
         unmatched.check(&file)?;
+        // Once here, and not where a weight is read, by which time much has been loaded and computed.
+        for key in modules.iter().flat_map(|module| [&module.down, &module.up]) {
+            file.required_values(key)?;
+        }
         Ok(Self { file, modules, dialects })
     }
 

@@ -343,3 +343,18 @@ fn pickles_are_refused_by_policy_and_misfits_are_not() {
     let error = Adapter::read("x.safetensors", file(&[("z", &[1], 0.0)], &[]), None);
     assert_eq!(error.unwrap_err().blame(), Blame::Asset);
 }
+
+#[test]
+fn numbers_that_are_none_are_found_when_the_file_is_read() {
+    let (down, up) = ("lora_unet_a_to_q.lora_down.weight", "lora_unet_a_to_q.lora_up.weight");
+    for (down_value, up_value, named) in
+        [(f32::NAN, 1.0, down), (1.0, f32::INFINITY, up), (f32::NEG_INFINITY, 1.0, down)]
+    {
+        let tensors: [(&str, &[usize], f32); 2] =
+            [(down, &[2, 3], down_value), (up, &[4, 2], up_value)];
+        let error = Adapter::read("x.safetensors", file(&tensors, &[]), None).unwrap_err();
+        assert_eq!(error.blame(), Blame::Asset);
+        let text = error.to_string();
+        assert!(text.contains("NaN or infinity") && text.contains(named), "{text}");
+    }
+}

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
+use half::{bf16, f16};
+
+use super::file::CHUNK;
 use super::*;
 
 /// A file of a header, written as it is, and data.
@@ -281,8 +284,10 @@ fn exhaust(bytes: &[u8]) {
     let Ok(weights) = open(bytes.to_vec()) else { return };
     let reference =
         SafeTensors::deserialize(bytes).expect("accepted by us, refused by safetensors");
-    assert_eq!(weights.file.header.tensors.len(), reference.len());
-    for (name, entry) in &weights.file.header.tensors {
+    assert_eq!(weights.set.tensors.len(), reference.len());
+    for (name, found) in &weights.set.tensors {
+        let entry = found.file.entry(name).unwrap();
+        assert_eq!((&found.key, &found.shape, found.part), (name, &entry.shape, Part::Whole));
         let view = reference.tensor(name).unwrap();
         assert_eq!((view.dtype(), view.shape()), (entry.dtype, entry.shape.as_slice()));
         assert_eq!(view.data(), &bytes[entry.range.clone()]);
