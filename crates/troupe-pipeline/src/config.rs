@@ -10,6 +10,7 @@ mod error;
 mod keys;
 mod layers;
 mod nearest;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -20,6 +21,7 @@ use troupe_core::brief::Formation;
 use troupe_core::layout::Canvas;
 
 pub use self::error::{ConfigError, ConfigProblem, Origin};
+pub use self::sampling::{Rng, Spacing};
 
 /// The commented file that `init` writes; it says what holds without a file, too.
 pub const TEMPLATE: &str = include_str!("init.toml");
@@ -113,8 +115,16 @@ pub struct PaintConfig {
     pub sampler: String,
     /// How many passes through the network, 1 to 1000.
     pub steps: u32,
+    /// How much new noise DDIM adds, 0 (none) to 1 (as much as DDPM).
+    pub eta: f64,
+    /// How timesteps are spaced.
+    pub spacing: Spacing,
+    /// Which generator draws the noise.
+    pub rng: Rng,
     /// Strength of classifier-free guidance, 1 (none) to 50.
     pub guidance: f64,
+    /// How far guidance leaves the spread of what the network says as it was, 0 (not) to 1.
+    pub guidance_rescale: f64,
     /// How much the subjects' prompts say in their boxes.
     pub regions: RegionsConfig,
     /// LoRAs, in the order in which they are added to the weights.
@@ -135,7 +145,9 @@ impl PaintConfig {
             Err(format!("`paint.{key}` takes {least} to {most}, and is {value}"))
         };
         within("steps", f64::from(self.steps), 1.0, 1000.0)?;
+        within("eta", self.eta, 0.0, 1.0)?;
         within("guidance", self.guidance, 1.0, 50.0)?;
+        within("guidance_rescale", self.guidance_rescale, 0.0, 1.0)?;
         within("regions.base_ratio", self.regions.base_ratio, 0.0, 1.0)?;
         within("regions.isolate", self.regions.isolate, 0.0, 1.0)?;
         for lora in &self.loras {

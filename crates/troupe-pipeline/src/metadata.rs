@@ -37,6 +37,8 @@ pub struct Parameters {
     pub guidance: f64,
     /// The seed of the noise.
     pub seed: u64,
+    /// Whether PyTorch's generator on the CPU drew it, which A1111 calls RNG "CPU".
+    pub torch_cpu: bool,
     /// In pixels.
     pub width: u32,
     /// In pixels.
@@ -104,6 +106,9 @@ impl Parameters {
                 .map(|(name, hash)| format!("{}: {hash}", name.replace([':', ','], "")))
                 .collect();
             settings.push(("Lora hashes", hashes.join(", ")));
+        }
+        if self.torch_cpu {
+            settings.push(("RNG", "CPU".to_owned()));
         }
         settings.push(("Version", self.version.clone()));
         let settings: Vec<String> =
@@ -215,6 +220,7 @@ mod tests {
             schedule: Some("Karras".to_owned()),
             guidance: 5.0,
             seed: 7,
+            torch_cpu: false,
             width: 2,
             height: 1,
             model_hash: "0123456789".to_owned(),
@@ -237,6 +243,12 @@ mod tests {
              Version: troupe 0.1.0"
                 .replace("Lora hashes: night: abcdefabcdef", "Lora hashes: \"night: abcdefabcdef\"")
         );
+    }
+
+    #[test]
+    fn noise_of_pytorch_is_what_a1111_calls_that_of_the_cpu() {
+        let torch = Parameters { torch_cpu: true, ..parameters("a group") };
+        assert!(torch.text().ends_with(", RNG: CPU, Version: troupe 0.1.0"));
     }
 
     #[test]

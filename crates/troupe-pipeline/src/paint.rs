@@ -20,7 +20,7 @@ use troupe_sampler::{Method, SamplingOptions, Schedule};
 pub use folder::ModelFolder;
 pub use loras::{LoraFile, check_configured, find_lora};
 
-use crate::config::PaintConfig;
+use crate::config::{PaintConfig, Rng};
 use crate::metadata::{Parameters, encode_png};
 use crate::{PipelineError, Progress, Studio, Talk, tensors};
 
@@ -233,7 +233,10 @@ impl Easel {
         };
         let noise = match &exchange.noise {
             Some(path) => tensors::read_noise(path)?,
-            None => Noise::Seeded(seed),
+            None => match paint.rng {
+                Rng::Troupe => Noise::Seeded(seed),
+                Rng::TorchCpu => Noise::TorchCpu(seed),
+            },
         };
         let job = Job {
             canvas,
@@ -241,11 +244,12 @@ impl Easel {
             negative: paint.negative.clone(),
             settings: Settings {
                 sampling: SamplingOptions {
-                    spacing: method.spacing,
+                    eta: paint.eta,
+                    spacing: method.spacing.or(paint.spacing.chosen()),
                     ..SamplingOptions::new(method.sampler, schedule, paint.steps as usize)
                 },
                 guidance: paint.guidance,
-                guidance_rescale: 0.0,
+                guidance_rescale: paint.guidance_rescale,
                 base_ratio: paint.regions.base_ratio,
                 isolate: paint.regions.isolate,
             },
@@ -285,6 +289,7 @@ impl Easel {
             schedule: Some(schedule.a1111_name().to_owned()),
             guidance: paint.guidance,
             seed: seed.0,
+            torch_cpu: paint.rng == Rng::TorchCpu && exchange.noise.is_none(),
             width: canvas.width(),
             height: canvas.height(),
             model_hash: self.model.hash.clone(),

@@ -169,12 +169,25 @@ pub(crate) struct PaintFlags {
     /// How many steps
     #[arg(long)]
     pub(crate) steps: Option<u32>,
-    /// `ddim`, `euler`, `euler_a` or `dpm++2m`, in anybody's spelling, with or without karras
+    /// `ddim`, `ddpm`, `euler`, `euler_a`, `heun`, `dpm++2m`, `dpm++2m_sde`, `unipc` or `lcm`, in anybody's spelling,
+    /// with or without a schedule behind it
     #[arg(long)]
     pub(crate) sampler: Option<String>,
+    /// How much new noise `ddim` adds, 0 to 1
+    #[arg(long)]
+    pub(crate) eta: Option<f64>,
+    /// How timesteps are spaced: `model`, `leading`, `trailing` or `linspace`
+    #[arg(long)]
+    pub(crate) spacing: Option<String>,
+    /// Whose noise a seed stands for: `troupe`, or `torch-cpu` as in diffusers
+    #[arg(long)]
+    pub(crate) rng: Option<String>,
     /// Classifier-free guidance; 1 is none
     #[arg(long)]
     pub(crate) guidance: Option<f64>,
+    /// Against overexposure by strong guidance, 0 to 1
+    #[arg(long)]
+    pub(crate) guidance_rescale: Option<f64>,
     /// The base prompt's weight inside a box
     #[arg(long)]
     pub(crate) base_ratio: Option<f64>,

@@ -5,7 +5,7 @@ use troupe_core::share::Share;
 
 #[cfg(doc)]
 use super::TEMPLATE;
-use super::{PaintConfig, PlanConfig, RegionsConfig, SubjectsConfig};
+use super::{PaintConfig, PlanConfig, RegionsConfig, Rng, Spacing, SubjectsConfig};
 
 impl Default for PlanConfig {
     fn default() -> Self {
@@ -27,7 +27,11 @@ impl Default for PaintConfig {
             threads: 0,
             sampler: "dpm++2m".to_owned(),
             steps: 20,
+            eta: 0.0,
+            spacing: Spacing::Model,
+            rng: Rng::Troupe,
             guidance: 5.0,
+            guidance_rescale: 0.0,
             regions: RegionsConfig::default(),
             loras: Vec::new(),
         }

@@ -95,7 +95,11 @@ const PAINT: Takes = Takes::Table(&[
     key("threads", Takes::Whole(0, 1024)),
     key("sampler", Takes::Sampler),
     key("steps", Takes::Whole(1, 1000)),
+    key("eta", Takes::Number(0.0, 1.0)),
+    key("spacing", Takes::Word(&["model", "leading", "trailing", "linspace"])),
+    key("rng", Takes::Word(&["troupe", "torch-cpu"])),
     key("guidance", Takes::Number(1.0, 50.0)),
+    key("guidance_rescale", Takes::Number(0.0, 1.0)),
     key(
         "regions",
         Takes::Table(&[

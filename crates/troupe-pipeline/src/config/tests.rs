@@ -130,6 +130,8 @@ fn variables_and_flags_take_words_as_they_stand_and_else_toml() {
         ("TROUPE_PLAN_AXES", "[]"),
     ];
     let flags = [
+        ("paint.rng", "torch-cpu"),
+        ("paint.spacing", "trailing"),
         ("layout.canvas", "{ width = 256, height = 128 }"),
         ("plan.subjects", "{ min = 5 }"),
         ("run.metadata", "none"),
@@ -137,6 +139,8 @@ fn variables_and_flags_take_words_as_they_stand_and_else_toml() {
     let config = Config::load(None, &pairs(&environment), &pairs(&flags)).unwrap();
     assert_eq!(config.paint.negative, "5 = \"five");
     assert_eq!(config.paint.sampler, "Euler a");
+    assert_eq!(config.paint.rng, Rng::TorchCpu);
+    assert_eq!(config.paint.spacing, Spacing::Trailing);
     assert_eq!(config.paint.regions, RegionsConfig { base_ratio: 1.0, isolate: 0.5 });
     assert_eq!(config.layout.formation, Formation::Row);
     assert_eq!(config.layout.canvas, CanvasChoice::Fixed(Canvas::new(256, 128).unwrap()));
@@ -176,6 +180,10 @@ fn wrong_types_say_what_was_wanted() {
     check("paint.steps = true", 1, 15, &[steps, "it is true"]);
     check("paint = 5", 1, 9, &["a table of model, negative", "it is 5"]);
     check("paint.model = 1", 1, 15, &["a text in quotes for `paint.model`"]);
+    check("paint.rng = \"cuda\"", 1, 13, &["\"troupe\" or \"torch-cpu\" for `paint.rng`"]);
+    check("paint.spacing = 1", 1, 17, &["\"model\" or \"leading\" or \"trailing\""]);
+    check("paint.eta = 1.5", 1, 13, &["a number from 0 to 1 for `paint.eta`"]);
+    check("paint.guidance_rescale = 2", 1, 26, &["a number from 0 to 1"]);
     check("paint.loras = \"x\"", 1, 15, &["a list of tables", "the text \"x\""]);
     check("paint.loras = [\"x\"]", 1, 16, &["`paint.loras[0]`", "a table of path, scale"]);
     check("layout.formation = \"heap\"", 1, 20, &["\"auto\" or \"row\" or \"two_rows\""]);

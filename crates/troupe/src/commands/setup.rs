@@ -81,7 +81,11 @@ pub(super) fn override_paint(flags: &PaintFlags) -> Result<Overrides, PipelineEr
         ("negative", flags.negative.clone()),
         ("sampler", flags.sampler.clone()),
         ("steps", flags.steps.map(|it| it.to_string())),
+        ("eta", flags.eta.map(|it| format!("{it:?}"))),
+        ("spacing", flags.spacing.clone()),
+        ("rng", flags.rng.clone()),
         ("guidance", flags.guidance.map(|it| format!("{it:?}"))),
+        ("guidance_rescale", flags.guidance_rescale.map(|it| format!("{it:?}"))),
         ("regions.base_ratio", flags.base_ratio.map(|it| format!("{it:?}"))),
         ("regions.isolate", flags.isolate.map(|it| format!("{it:?}"))),
     ]
@@ -142,8 +146,20 @@ pub(super) fn repaint(
     if flags.steps.is_some() {
         paint.steps = now.steps;
     }
+    if flags.eta.is_some() {
+        paint.eta = now.eta;
+    }
+    if flags.spacing.is_some() {
+        paint.spacing = now.spacing;
+    }
+    if flags.rng.is_some() {
+        paint.rng = now.rng;
+    }
     if flags.guidance.is_some() {
         paint.guidance = now.guidance;
+    }
+    if flags.guidance_rescale.is_some() {
+        paint.guidance_rescale = now.guidance_rescale;
     }
     if flags.base_ratio.is_some() {
         paint.regions.base_ratio = now.regions.base_ratio;

@@ -1,0 +1,42 @@
+//! Words of `[paint]` that say how noise is drawn and timesteps are spaced.
+
+use serde::{Deserialize, Serialize};
+use troupe_sampler::TimestepSpacing;
+
+/// Which generator draws the noise of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rng {
+    /// Ours: each step has a stream of its own.
+    #[default]
+    Troupe,
+    /// PyTorch's on the CPU, as diffusers uses it with `torch.Generator("cpu")`.
+    TorchCpu,
+}
+
+/// How timesteps are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spacing {
+    /// As the model's `scheduler_config.json` says.
+    #[default]
+    Model,
+    /// From timestep 0 upwards.
+    Leading,
+    /// From the noisiest timestep downwards.
+    Trailing,
+    /// From end to end.
+    Linspace,
+}
+
+impl Spacing {
+    /// What overrules the model.
+    pub fn chosen(self) -> Option<TimestepSpacing> {
+        match self {
+            Self::Model => None,
+            Self::Leading => Some(TimestepSpacing::Leading),
+            Self::Trailing => Some(TimestepSpacing::Trailing),
+            Self::Linspace => Some(TimestepSpacing::Linspace),
+        }
+    }
+}
