@@ -3,9 +3,11 @@
 pub mod checkpoint;
 pub mod clip;
 pub mod config;
+pub mod embedding;
 pub mod error;
 pub mod hash;
 pub mod lora;
+pub mod prompt;
 pub mod single_file;
 pub mod tokenizer;
 pub mod unet;

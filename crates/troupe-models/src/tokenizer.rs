@@ -7,6 +7,7 @@
 //!
 //! Files are untrusted: everything that the library takes on trust is checked in `files`.
 
+mod built_in;
 mod files;
 
 use tokenizers::models::bpe::{BPE, Vocab};
@@ -48,6 +49,17 @@ pub struct Tokens {
     pub dropped: usize,
     /// The part of the text that they stand for; empty where none was dropped.
     pub dropped_text: String,
+}
+
+/// Tokens that are no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// In front of every text.
+    pub start: u32,
+    /// Behind every text.
+    pub end: u32,
+    /// In what a text leaves free.
+    pub padding: u32,
 }
 
 /// Why a tokenizer can't be made or used.
@@ -132,6 +144,30 @@ impl Tokenizer {
         let (start, end) = (id(&config.bos_token)?, id(&config.eos_token)?);
         let padding = id(&config.pad_token)?;
         Ok(Self { start, end, padding, length: config.length(), pipeline })
+    }
+
+    /// CLIP's own vocabulary, which ships with the program.
+    ///
+    /// # Errors
+    ///
+    /// If it lacks a special token of `config`.
+    pub fn built_in(config: &TokenizerConfig) -> Result<Self, TokenizerError> {
+        Self::new(built_in::vocabulary()?, built_in::NAME, config)
+    }
+
+    /// The tokens of a text as they are: no start, no end, no padding, and nothing cut.
+    ///
+    /// # Errors
+    ///
+    /// If the library fails.
+    pub fn words(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.pipeline.encode(text, false).map_err(TokenizerError::Library)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The tokens that stand in front of every text, behind it, and in what it leaves free.
+    pub fn marks(&self) -> Marks {
+        Marks { start: self.start, end: self.end, padding: self.padding }
     }
 
     /// How many ids every text gets.
