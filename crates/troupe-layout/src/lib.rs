@@ -11,7 +11,10 @@
 //! * of two people in a row the one with the smaller stature has the lower head, unless the
 //!   minimum box makes them equal;
 //! * from left to right a row follows the order of the plan. The back row is the taller half; of
-//!   equals the plan's first ones stand in the back. Of an odd number the front row has one more.
+//!   equals the plan's first ones stand in the back. Of an odd number the front row has one more;
+//! * people of one kind stand together: a plan has them one after another, and so has each row.
+//!   "Three nurses and two patients" side by side are three nurses, then two patients; in two rows
+//!   the patients stand in front, unless they are the taller ones.
 //!
 //! [`drawing::svg`] and [`drawing::preview`] show a layout to a person.
 

@@ -453,3 +453,25 @@ fn a_preview_shows_the_front_row_on_top() {
     assert_eq!(colour(0, 0.1), colour(1, 0.5));
     assert_eq!(colour(0, 0.9), colour(2, 0.5));
 }
+
+proptest! {
+    #[test]
+    fn people_of_one_kind_stand_together(
+        kinds in prop::collection::vec((1..=4_usize, prop_oneof![Just(1.0), 0.5..1.5_f64]), 1..=3), two_rows: bool,
+    ) {
+        let statures: Vec<f64> = kinds.iter().flat_map(|&(number, stature)| vec![stature; number]).collect();
+        let formation = if two_rows { Formation::TwoRows } else { Formation::Row };
+        let mut plan = plan(&statures, formation, Shot::FullBody);
+        let of = kinds.iter().enumerate().flat_map(|(kind, &(number, _))| vec![kind; number]);
+        plan.subjects.iter_mut().zip(of).for_each(|(subject, kind)| subject.kind = kind);
+        let layout = arrange(&plan, &options(formation, &[(1536, 768)], CELL)).unwrap();
+        for depth in 0..2 {
+            let mut row: Vec<(f64, usize)> = layout.subjects.iter().zip(&plan.subjects)
+                .filter(|(placement, _)| placement.depth == depth)
+                .map(|(placement, subject)| (placement.bounds.edges().left, subject.kind))
+                .collect();
+            row.sort_by(|a, b| a.0.total_cmp(&b.0));
+            prop_assert!(row.windows(2).all(|it| it[0].1 <= it[1].1), "{row:?}");
+        }
+    }
+}

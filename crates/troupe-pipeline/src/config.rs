@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use troupe_core::axis::Axis;
 use troupe_core::brief::Formation;
 use troupe_core::layout::Canvas;
+use troupe_sampler::{Method, Schedule};
 
 pub use self::error::{ConfigError, ConfigProblem, Origin};
 pub use self::sampling::{Rng, Spacing};
@@ -153,9 +154,25 @@ impl PaintConfig {
         for lora in &self.loras {
             within("loras.scale", lora.scale, -10.0, 10.0)?;
         }
-        let known = self.sampler.parse::<troupe_sampler::Method>();
+        let known = self.sampler.parse::<Method>();
         known.map(|_| ()).map_err(|error| format!("`paint.sampler`: {error}"))
     }
+}
+
+/// The name of a sampler with another schedule than the name says, as `paint.sampler` takes it.
+///
+/// # Errors
+///
+/// If there is no such sampler or schedule, or the sampler can't be named with it.
+pub fn with_schedule(sampler: &str, schedule: &str) -> Result<String, String> {
+    let method: Method = sampler.parse().map_err(|error| format!("{error}"))?;
+    let wanted: Schedule = schedule.parse().map_err(|error| format!("{error}"))?;
+    let spacing = method.spacing.map_or(String::new(), |spacing| format!(" {spacing}"));
+    let named = format!("{}{spacing} {wanted}", method.sampler);
+    if named.parse() == Ok(Method { schedule: Some(wanted), ..method }) {
+        return Ok(named);
+    }
+    Err(format!("the sampler `{sampler}` takes no schedule `{wanted}`"))
 }
 
 /// How much the subjects' prompts say in their boxes.

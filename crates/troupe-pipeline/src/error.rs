@@ -148,6 +148,16 @@ pub enum PipelineError {
         /// The hash that was wanted.
         wanted: String,
     },
+    /// A brief that was read from another prompt than its picture's.
+    #[error("`{path}` is of the prompt `{found}`, and wanted is one of `{wanted}`; mend or remove it", path = path.display())]
+    OtherPrompt {
+        /// The file.
+        path: PathBuf,
+        /// The prompt that it names.
+        found: String,
+        /// The prompt of the picture.
+        wanted: String,
+    },
     /// Something that the command line can't mean.
     #[error("{0}")]
     Usage(String),
@@ -173,6 +183,7 @@ impl PipelineError {
             | Self::NotOurs { .. }
             | Self::Tensors { .. }
             | Self::OtherRun { .. }
+            | Self::OtherPrompt { .. }
             | Self::Usage(_) => 2,
             Self::LoraPath(_) => 6,
             Self::Threads(_) => 4,

@@ -164,7 +164,17 @@ fn plan(out: &mut String, plan: &ScenePlan) {
         ),
     );
     for proof in &plan.axes {
-        line(out, &format!("\n{} (scope {:?}, stream {})", proof.axis, proof.scope, proof.stream));
+        let whose = proof.applies_to.as_ref().map_or(String::new(), |kinds| {
+            let people: u32 = proof.cells.iter().map(|cell| cell.people).sum();
+            format!(", of the kinds {}: {people} people", kinds.join(", "))
+        });
+        line(
+            out,
+            &format!("\n{} (scope {:?}, stream {}{whose})", proof.axis, proof.scope, proof.stream),
+        );
+        if proof.cells.is_empty() {
+            continue;
+        }
         line(out, "  value                 share   quota  stated  dealt   running quota / dealt");
         for cell in &proof.cells {
             if let Some(given) = &cell.given {

@@ -220,10 +220,11 @@ impl Manifest {
         for (kind, entries) in kinds {
             for entry in entries {
                 let path = self.folder.join(&entry.path);
+                let found = Found { name: entry.name.clone(), path, entry: Some(entry.clone()) };
                 for file in entry.sha256.keys() {
-                    let problem = check(&path, entry, file).err().map(|error| error.to_string());
+                    let problem = found.check(file).err().map(|error| error.to_string());
                     let model = format!("{kind}/{}", entry.name);
-                    verified.push(Verified { model, file: inside(&path, file), problem });
+                    verified.push(Verified { model, file: inside(&found.path, file), problem });
                 }
             }
         }
@@ -238,10 +239,27 @@ impl Found {
     ///
     /// If it is another file, or can't be read.
     pub fn check(&self, file: &str) -> Result<(), ManifestError> {
-        match &self.entry {
-            Some(entry) if entry.sha256.contains_key(file) => check(&self.path, entry, file),
-            Some(_) | None => Ok(()),
+        self.compare(file, || hash(&inside(&self.path, file)))
+    }
+
+    /// The same, of a file whose SHA-256 the caller knows; it is asked for only where there is one to compare it with.
+    ///
+    /// # Errors
+    ///
+    /// If it is another file, or what the caller says.
+    pub(crate) fn compare(
+        &self,
+        file: &str,
+        sha256: impl FnOnce() -> Result<String, FileError>,
+    ) -> Result<(), ManifestError> {
+        let wanted = self.entry.as_ref().and_then(|entry| entry.sha256.get(file));
+        let Some(wanted) = wanted else { return Ok(()) };
+        let found = sha256()?;
+        if found == *wanted {
+            return Ok(());
         }
+        let path = inside(&self.path, file);
+        Err(ManifestError::Hash { path, found, wanted: wanted.clone() })
     }
 }
 
@@ -249,14 +267,6 @@ fn inside(path: &Path, file: &str) -> PathBuf {
     if file.is_empty() { path.to_owned() } else { path.join(file) }
 }
 
-fn check(path: &Path, entry: &Entry, file: &str) -> Result<(), ManifestError> {
-    let path = inside(path, file);
-    let bytes = files::map(&path)?;
-    let found = sha256((*bytes).as_ref());
-    match entry.sha256.get(file) {
-        Some(wanted) if *wanted != found => {
-            Err(ManifestError::Hash { path, found, wanted: wanted.clone() })
-        }
-        Some(_) | None => Ok(()),
-    }
+fn hash(path: &Path) -> Result<String, FileError> {
+    Ok(sha256((*files::map(path)?).as_ref()))
 }

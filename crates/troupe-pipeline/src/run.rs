@@ -2,12 +2,17 @@
 //!
 //! Stage by stage: all prompts are read, then the whole batch is cast, then everything is laid out and painted. What
 //! is on disk already is taken as it is, so a second call does only what is missing; every file is whole or absent.
+//!
+//! A picture's files are its own. Its `brief.json` is what it is cast from, and no other picture's; once it has a
+//! `plan.json`, that holds, with the brief in it; a plan is read when its picture's turn comes. Memory holds the cast of
+//! the batch, a few kilobytes a picture, and one plan.
 
 mod briefs;
 mod folder;
 mod tallies;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use troupe_core::brief::Brief;
@@ -21,10 +26,14 @@ use troupe_plan::seats::{PictureRequest, SubjectRange};
 pub use briefs::{brief_document, keep_rejected};
 pub use folder::{default_folder, run_hash};
 
+use self::tallies::Tallies;
 use crate::layout::Room;
 use crate::paint::{Easel, Exchange, ModelFolder, Place, Subject, check_configured, find_lora};
 use crate::plan::{cast_all, request};
 use crate::{PipelineError, Studio, Talk, files};
+
+/// The most pictures of a run, of which the cast is in memory: a gigabyte at worst.
+const MOST_PICTURES: usize = 100_000;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -66,8 +75,12 @@ pub struct Failure {
 /// One picture of a run.
 struct Job {
     folder: PathBuf,
-    prompt: Result<UserPrompt, Failure>,
+    /// One for all pictures of a prompt.
+    prompt: Result<Arc<UserPrompt>, Failure>,
+    /// Until the batch is cast.
     brief: Option<Brief>,
+    /// Whether it has a plan.
+    planned: bool,
 }
 
 impl RunRequest {
@@ -75,7 +88,7 @@ impl RunRequest {
     ///
     /// # Errors
     ///
-    /// If there is no prompt, or no picture, or more than a million of them.
+    /// If there is no prompt, or no picture, or more than a hundred thousand of them.
     pub fn new(
         prompts: Vec<String>,
         pictures: u32,
@@ -83,9 +96,9 @@ impl RunRequest {
         out: Option<PathBuf>,
     ) -> Result<Self, PipelineError> {
         let all = prompts.len().saturating_mul(pictures as usize);
-        if !(1..=1_000_000).contains(&all) {
+        if !(1..=MOST_PICTURES).contains(&all) {
             return Err(PipelineError::Usage(format!(
-                "wanted 1 to 1000000 pictures, and {all} are asked for"
+                "wanted 1 to {MOST_PICTURES} pictures, and {all} are asked for"
             )));
         }
         Ok(Self { prompts, pictures, subjects, out })
@@ -117,9 +130,9 @@ pub fn run(
     sweep(&folder, &jobs)?;
 
     briefs::read_all(studio, &mut jobs, &mut failed, talk)?;
-    let plans = plan_all(studio, wanted, &jobs, &mut failed)?;
-    let report = paint_all(studio, (&model, &room), &jobs, &plans, &mut failed, talk)?;
-    tallies::write(&folder, &plans)?;
+    let tallies = plan_all(studio, wanted, &mut jobs, &mut failed)?;
+    let report = paint_all(studio, (&model, &room), &jobs, &mut failed, talk)?;
+    tallies.write(&folder)?;
     failed.sort_by_key(|it: &Failure| it.picture);
     Ok(RunReport { folder, pictures: report.0, kept: report.1, failed })
 }
@@ -172,25 +185,27 @@ fn sweep(folder: &Path, jobs: &[Job]) -> Result<(), PipelineError> {
 fn jobs(wanted: &RunRequest, folder: &Path) -> Vec<Job> {
     let mut jobs = Vec::new();
     for written in &wanted.prompts {
+        let parsed = UserPrompt::parse(written).map(Arc::new);
         for _ in 0..wanted.pictures {
             let number = jobs.len() + 1;
-            let prompt = UserPrompt::parse(written).map_err(|error| failure(number, &error.into()));
-            jobs.push(Job { folder: folder.join(format!("{number:04}")), prompt, brief: None });
+            let prompt = parsed.clone().map_err(|error| failure(number, &error.into()));
+            let folder = folder.join(format!("{number:04}"));
+            jobs.push(Job { folder, prompt, brief: None, planned: false });
         }
     }
     jobs
 }
 
-/// Casts the whole batch; a plan that is there, perhaps edited, is taken as it is.
+/// Casts the whole batch, and writes the plans; one that is there, perhaps edited, is taken as it is.
 fn plan_all(
     studio: &Studio,
     wanted: &RunRequest,
-    jobs: &[Job],
+    jobs: &mut [Job],
     failed: &mut Vec<Failure>,
-) -> Result<Vec<Option<ScenePlan>>, PipelineError> {
+) -> Result<Tallies, PipelineError> {
     let mut requests: Vec<Option<PictureRequest>> = Vec::with_capacity(jobs.len());
-    for (index, job) in jobs.iter().enumerate() {
-        let brief = job.brief.clone().zip(job.prompt.as_ref().ok());
+    for (index, job) in jobs.iter_mut().enumerate() {
+        let brief = job.brief.take().zip(job.prompt.as_ref().ok());
         requests.push(
             brief.map(|(brief, prompt)| request(index as u64 + 1, prompt, brief, wanted.subjects)),
         );
@@ -199,24 +214,26 @@ fn plan_all(
     for (index, error) in &cast.refused {
         failed.push(failure(index + 1, &error.clone().into()));
     }
-    let mut plans = Vec::with_capacity(jobs.len());
+    let mut tallies = Tallies::default();
     for (plan, job) in cast.plans().zip(jobs) {
+        let Some(mut plan) = plan else { continue };
         let path = job.folder.join("plan.json");
-        let plan = match plan {
-            Some(_) if path.exists() => {
-                let mut plan = read_document(&path)?;
-                refresh(&mut plan); // A person may have edited it.
-                Some(plan)
-            }
-            Some(plan) => {
-                write_document(&path, &plan)?;
-                Some(plan)
-            }
-            None => None,
-        };
-        plans.push(plan);
+        if path.exists() {
+            plan = plan_of(job)?;
+        } else {
+            write_document(&path, &plan)?;
+        }
+        tallies.add(&plan);
+        job.planned = true;
     }
-    Ok(plans)
+    Ok(tallies)
+}
+
+/// The plan of a picture as it is on disk; a person may have edited it.
+fn plan_of(job: &Job) -> Result<ScenePlan, PipelineError> {
+    let mut plan = read_document(&job.folder.join("plan.json"))?;
+    refresh(&mut plan);
+    Ok(plan)
 }
 
 /// Lays out and paints what is missing; returns how many pictures there are, and how many there were.
@@ -224,14 +241,12 @@ fn paint_all(
     studio: &Studio,
     (model, room): (&ModelFolder, &Room),
     jobs: &[Job],
-    plans: &[Option<ScenePlan>],
     failed: &mut Vec<Failure>,
     talk: &mut dyn Talk,
 ) -> Result<(usize, usize), PipelineError> {
     let (mut pictures, mut kept) = (0, 0);
     let mut easel: Option<Easel> = None;
-    for (index, (job, plan)) in jobs.iter().zip(plans).enumerate() {
-        let Some(plan) = plan else { continue };
+    for (index, job) in jobs.iter().enumerate().filter(|(_, job)| job.planned) {
         let path = job.folder.join("image.png");
         if path.exists() {
             pictures += 1;
@@ -242,7 +257,8 @@ fn paint_all(
             return Err(PipelineError::Stopped);
         }
         let place = Place { picture: index + 1, of: jobs.len() };
-        let painted = layout_of(room, &job.folder, plan).and_then(|layout| {
+        let layout = plan_of(job).and_then(|plan| layout_of(room, &job.folder, &plan));
+        let painted = layout.and_then(|layout| {
             let plan = &layout.plan;
             // One that doesn't suit is gone before the next is loaded.
             let kept = easel.take().filter(|it: &Easel| it.suits(&plan.loras));

@@ -173,6 +173,10 @@ pub(crate) struct PaintFlags {
     /// with or without a schedule behind it
     #[arg(long)]
     pub(crate) sampler: Option<String>,
+    /// How the steps' noise levels are spaced, whatever the sampler's name says: `uniform` (as the
+    /// model says), `normal`, `karras`, `exponential`, `sgm_uniform` or `simple`
+    #[arg(long, value_name = "K")]
+    pub(crate) schedule: Option<String>,
     /// How much new noise `ddim` adds, 0 to 1
     #[arg(long)]
     pub(crate) eta: Option<f64>,

@@ -154,7 +154,7 @@ fn paint_file(
     exchange: &Exchange,
     output: &Path,
 ) -> Result<u8, PipelineError> {
-    let mut studio = studio(arguments, &override_paint(flags)?)?;
+    let mut studio = studio(arguments, &override_paint(arguments, flags)?)?;
     match inspect::open(input)? {
         Inspected::Layout(layout) => {
             let seed = setup::seed(seed).unwrap_or(layout.plan.seed);
@@ -165,7 +165,7 @@ fn paint_file(
         }
         Inspected::Picture(record) => {
             // The picture's own settings, except where a flag says otherwise.
-            studio.config.paint = setup::repaint(&record.paint, &studio.config.paint, flags);
+            studio.config.paint = setup::repaint(&record.paint, &studio.config.paint, flags)?;
             if record.noise_given && exchange.noise.is_none() {
                 let text =
                     format!("`{}` began with given noise; name it with --noise", input.display());
@@ -198,7 +198,7 @@ fn paint_prompt(
     output: &Path,
 ) -> Result<u8, PipelineError> {
     let prompt = UserPrompt::parse(&setup::text(prompt)?)?;
-    let studio = studio(arguments, &override_paint(flags)?)?;
+    let studio = studio(arguments, &override_paint(arguments, flags)?)?;
     let canvas = match size {
         Some(size) => setup::canvas(size)?,
         None => Room::new(&studio, &ModelFolder::open(&studio)?)?
@@ -251,7 +251,7 @@ fn run_all(
     flags: &crate::arguments::RunFlags,
 ) -> Result<u8, PipelineError> {
     let mut settings = overrides(flags.seed);
-    settings.extend(override_paint(&flags.paint)?);
+    settings.extend(override_paint(arguments, &flags.paint)?);
     let studio = studio(arguments, &settings)?;
     let wanted = RunRequest::new(prompts, pictures, flags.subjects, flags.out.clone())?;
     let mut terminal = Terminal::new(arguments.quiet);

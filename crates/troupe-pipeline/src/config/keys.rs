@@ -58,6 +58,7 @@ const PLAN: Takes = Takes::Table(&[
 
 const AXIS: Takes = Takes::Table(&[
     required("name", Takes::Text),
+    key("applies_to", Takes::List(&Takes::Text)),
     required("values", Takes::List(&VALUE)),
     key("scope", Takes::Word(&["image", "batch"])),
     key("given", Takes::List(&GIVEN)),

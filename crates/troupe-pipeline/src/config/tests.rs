@@ -72,7 +72,8 @@ fn what_the_template_has_in_comments_is_right_too() {
         writeln!(text, "{}", line.replace("canvas =", "[layout]\ncanvas =")).unwrap();
     }
     let config = load(&text).unwrap();
-    assert_eq!(config.plan.axes.len(), 2);
+    assert_eq!(config.plan.axes.len(), 3);
+    assert_eq!(config.plan.axes[2].applies_to.as_ref().unwrap().len(), 2);
     assert_eq!(config.plan.axes[1].given.len(), 1);
     assert_eq!(config.plan.axes[0].values[0].stature, Some(0.7));
     assert_eq!(config.layout.canvas, CanvasChoice::Fixed(Canvas::new(768, 512).unwrap()));
@@ -221,6 +222,29 @@ fn numbers_stay_in_their_ranges() {
 }
 
 #[test]
+fn a_schedule_takes_the_place_of_the_one_in_a_samplers_name() {
+    let check = |sampler: &str, schedule: &str, expected: Schedule| {
+        let named = with_schedule(sampler, schedule).unwrap();
+        let (was, is): (Method, Method) = (sampler.parse().unwrap(), named.parse().unwrap());
+        assert_eq!((is.sampler, is.spacing), (was.sampler, was.spacing), "{named}");
+        assert_eq!(is.schedule, Some(expected), "{named}");
+    };
+    for sampler in ["ddim", "Euler a", "dpm++2m", "DPM++ 2M Karras", "ddim_trailing"] {
+        for schedule in Schedule::ALL {
+            check(sampler, schedule.name(), schedule);
+        }
+    }
+    check("euler karras", "sgm_uniform", Schedule::SgmUniform);
+    for (sampler, schedule, part) in [
+        ("euler", "kerras", "schedule `kerras`, the nearest is `karras`"),
+        ("eulr", "karras", "sampler `eulr`"),
+    ] {
+        let problem = with_schedule(sampler, schedule).unwrap_err();
+        assert!(problem.contains(part), "{problem}");
+    }
+}
+
+#[test]
 fn shares_are_numbers_not_negative_and_not_all_zero() {
     let share = |share: &str| {
         axis(&["name = \"old\", share = 1", &format!("name = \"young\", share = {share}")])
@@ -246,6 +270,29 @@ fn axes_that_contradict_themselves_are_found() {
         "[[plan.axes.given]]\naxis = \"size\"\nis = \"b\"\nvalues = [{ name = \"x\", share = 1 }]";
     check(&format!("{one}{given}"), 6, 1, &["`size`, which isn't declared"]);
     check(&axis(&["name = \"a\", share = 1, stature = 3"]), 4, 38, &["0.2 to 2"]);
+}
+
+#[test]
+fn an_axis_of_some_kinds_names_them() {
+    let with = |kinds: &str| format!("{}{kinds}\n", axis(&["name = \"x\", share = 1"]));
+    let config = load(&with("applies_to = [\"nurse\", \"Head Cooks\"]")).unwrap();
+    let kinds = config.plan.axes[0].applies_to.clone().unwrap();
+    assert_eq!(kinds, ["nurse", "Head Cooks"], "no prompt need have them");
+    assert_eq!(load(&config.resolved_toml()).unwrap(), config);
+    assert_eq!(load(&with("")).unwrap().plan.axes[0].applies_to, None);
+    check(&with("applies_to = \"nurse\""), 6, 14, &["a list of texts", "the text \"nurse\""]);
+    check(
+        &with("applies_to = [\"nurse\", 3]"),
+        6,
+        24,
+        &["`plan.axes[0].applies_to[1]`", "it is 3"],
+    );
+    check(&with("applies_to = []"), 6, 14, &["axis `age`", "at least one noun in `applies_to`"]);
+    check(&with("applies_to = [\"!\"]"), 6, 14, &["at least one word in `applies_to`"]);
+    let many = format!("applies_to = [{}]", "\"a nurse\", ".repeat(65));
+    check(&with(&many), 6, 14, &["at most 64 nouns"]);
+    check(&with("apply_to = [\"nurse\"]"), 6, 1, &["`apply_to`", "nearest is `applies_to`"]);
+    check(&with("appliesto = [\"nurse\"]"), 6, 1, &["nearest is `applies_to`"]);
 }
 
 #[test]
@@ -306,7 +353,7 @@ fn every_key_of_the_types_is_described() {
                 let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
                 assert!(table.keys().all(|name| names.contains(&name.as_str())), "{names:?}");
                 for key in keys {
-                    let optional = ["stature"].contains(&key.name);
+                    let optional = ["stature", "applies_to"].contains(&key.name);
                     assert!(optional || table.contains_key(key.name), "{}", key.name);
                     if let Some(below) = table.get(key.name) {
                         described(below, key.takes);

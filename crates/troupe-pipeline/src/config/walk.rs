@@ -171,7 +171,13 @@ fn axis_span(axes: &DeValue<'_>, error: &AxesError) -> Option<Range<usize>> {
         let values = field("values")?.get_ref().as_array()?;
         values.iter().rfind(|value| named(value, name))
     };
-    let part = if let AxisProblem::AllZero(list) | AxisProblem::NoValues(list) = &error.problem {
+    let kinds = "`applies_to`";
+    let of_kinds = matches!(&error.problem, AxisProblem::NoKinds)
+        || matches!(&error.problem, AxisProblem::Words { field, .. } if field == kinds)
+        || matches!(&error.problem, AxisProblem::TooMany { what, .. } if what.ends_with(kinds));
+    let part = if of_kinds {
+        field("applies_to")
+    } else if let AxisProblem::AllZero(list) | AxisProblem::NoValues(list) = &error.problem {
         if list == "`values`" { field("values") } else { field("given") }
     } else if let AxisProblem::TwiceListed { value: name, .. }
     | AxisProblem::KnownTwice { value: name, .. } = &error.problem

@@ -1,12 +1,13 @@
 //! The files of a diffusers folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use troupe_core::layout::Canvas;
 use troupe_models::config::TextFile;
-use troupe_models::hash::checkpoint_hash;
+use troupe_models::hash::{checkpoint_hash, sha256};
 use troupe_models::lora::attach;
-use troupe_models::weights::{Bytes, Weights};
+use troupe_models::weights::{Blame, Bytes, Weights};
 use troupe_render::{Applied, Cell, Painter, PainterFiles, RenderError, Scaled};
 
 use crate::files;
@@ -28,6 +29,8 @@ pub struct ModelFolder {
     unet_config: String,
     vae_config: String,
     unet: Mapped,
+    /// The SHA-256 of the UNet's file, once it is asked for: a gigabyte and more are hashed once.
+    unet_sha256: OnceLock<String>,
 }
 
 /// A mapped file and where it lies.
@@ -47,9 +50,18 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// If it isn't there, or not a diffusers folder.
+    /// If it isn't there, or not a diffusers folder; a pickle is refused for what it is, whatever its name.
     pub fn open(studio: &Studio) -> Result<Self, PipelineError> {
         let found = studio.manifest.painter(&studio.config.paint.model)?;
+        if found.path.is_file() {
+            let bytes = files::map(&found.path).map_err(ManifestError::from)?;
+            let file = weights(&Mapped { path: found.path.clone(), bytes });
+            if let Err(PipelineError::Render(error)) = file
+                && error.blame() == Some(Blame::Policy)
+            {
+                return Err(error.into());
+            }
+        }
         let index = found.path.join("model_index.json");
         if !index.is_file() {
             return Err(ManifestError::Missing {
@@ -64,7 +76,7 @@ impl ModelFolder {
         let unet_config = text(&found.path.join("unet/config.json"))?;
         let vae_config = text(&found.path.join("vae/config.json"))?;
         let unet = map(&found, UNET)?;
-        Ok(Self { found, unet_config, vae_config, unet })
+        Ok(Self { found, unet_config, vae_config, unet, unet_sha256: OnceLock::new() })
     }
 
     /// One cell of the deepest attention map.
@@ -89,8 +101,17 @@ impl ModelFolder {
 
     /// The model by name and hash; the hash is that of the UNet.
     pub fn hashed(&self) -> Hashed {
-        let hash = checkpoint_hash((*self.unet.bytes).as_ref());
+        let hash = checkpoint_hash(self.unet_sha256());
         Hashed { name: self.found.name.clone(), hash, scale: None }
+    }
+
+    fn unet_sha256(&self) -> &str {
+        self.unet_sha256.get_or_init(|| sha256((*self.unet.bytes).as_ref()))
+    }
+
+    /// Compares the UNet's file with the manifest's hash.
+    fn check_unet(&self) -> Result<(), ManifestError> {
+        self.found.compare(UNET, || Ok(self.unet_sha256().to_owned()))
     }
 
     /// Whether LoRAs fit the model; of the weights only the headers are read.
@@ -125,7 +146,7 @@ impl ModelFolder {
                 Some(text(&path.join("tokenizer/merges.txt"))?),
             ),
         };
-        self.found.check(UNET)?;
+        self.check_unet()?;
         Ok(Painter::load(
             PainterFiles {
                 name: &self.found.name,
@@ -193,4 +214,62 @@ fn checked(found: &Found, file: &str) -> Result<Mapped, PipelineError> {
 fn weights(mapped: &Mapped) -> Result<Weights, PipelineError> {
     let name = mapped.path.display().to_string();
     Ok(Weights::new(&name, mapped.bytes.clone()).map_err(RenderError::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::manifest::{Entry, PromptStyle};
+
+    /// The SHA-256 of "abc", by FIPS 180-2.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    /// The bytes of a file, and how often somebody went over them.
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            b"abc"
+        }
+    }
+
+    fn model(bytes: Bytes, sha256: &str) -> ModelFolder {
+        let entry = Entry {
+            name: "mine".to_owned(),
+            path: "mine".to_owned(),
+            source: String::new(),
+            licence: String::new(),
+            sha256: BTreeMap::from([(UNET.to_owned(), sha256.to_owned())]),
+            prompt: PromptStyle::default(),
+            canvases: Vec::new(),
+            knows: Vec::new(),
+        };
+        let path = PathBuf::from("mine");
+        ModelFolder {
+            found: Found { name: "mine".to_owned(), path: path.clone(), entry: Some(entry) },
+            unet_config: String::new(),
+            vae_config: String::new(),
+            unet: Mapped { path, bytes },
+            unet_sha256: OnceLock::new(),
+        }
+    }
+
+    #[test]
+    fn a_unet_is_hashed_once() {
+        let counted = Arc::new(Counted::default());
+        let bytes: Bytes = counted.clone();
+        let folder = model(bytes, ABC);
+        folder.check_unet().unwrap();
+        assert_eq!(folder.hashed().hash, ABC[..10]);
+        folder.check_unet().unwrap();
+        assert_eq!(counted.0.load(Ordering::Relaxed), 1);
+        let other = model(Arc::new(Counted::default()), "00");
+        assert!(matches!(other.check_unet(), Err(ManifestError::Hash { .. })));
+    }
 }

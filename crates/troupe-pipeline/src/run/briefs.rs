@@ -1,16 +1,21 @@
-//! The first stage of a run: every prompt's brief, read or found.
+//! The first stage of a run: every picture's brief, read or found.
+//!
+//! The language model reads a prompt once, and each of its pictures gets a copy. A copy that a person edits is that
+//! picture's alone: a picture that has none has its prompt read anew. Once a picture is cast, the brief in its plan holds,
+//! and another in `brief.json` is reported.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use troupe_core::brief::{Brief, BriefDocument};
 use troupe_core::document::Document;
+use troupe_core::plan::ScenePlan;
 
 use super::{Failure, Job, failure, read_document, write_document};
 use crate::plan::Reader;
 use crate::{PipelineError, Studio, Talk, files};
 
-/// Reads every prompt once, or takes the brief that is there.
+/// Takes the briefs that are there, and reads every other prompt once.
 pub(super) fn read_all(
     studio: &Studio,
     jobs: &mut [Job],
@@ -38,12 +43,9 @@ pub(super) fn read_all(
                 continue;
             }
         };
-        let path = job.folder.join("brief.json");
-        if path.exists() {
-            let document: BriefDocument = read_document(&path)?;
-            if document.prompt == prompt.text {
-                known.insert(prompt.text.clone(), Ok(document.brief));
-            }
+        if let Some(brief) = found(&job.folder, &prompt.text, talk)? {
+            job.brief = Some(brief);
+            continue;
         }
         let rejected = job.folder.join("brief.rejected.json");
         if !known.contains_key(&prompt.text) && cast_before && rejected.exists() {
@@ -86,13 +88,12 @@ pub(super) fn read_all(
         match known.get(&prompt.text) {
             Some(Ok(brief)) => {
                 job.brief = Some(brief.clone());
-                if !path.exists() {
-                    files::write_atomically(
-                        &job.folder.join("prompt.txt"),
-                        format!("{}\n", prompt.text).as_bytes(),
-                    )?;
-                    write_document(&path, &brief_document(&prompt.text, brief))?;
-                }
+                files::write_atomically(
+                    &job.folder.join("prompt.txt"),
+                    format!("{}\n", prompt.text).as_bytes(),
+                )?;
+                let document = brief_document(&prompt.text, brief);
+                write_document(&job.folder.join("brief.json"), &document)?;
             }
             Some(Err(failure)) => failed.push(Failure { picture: number, ..failure.clone() }),
             None => {}
@@ -102,6 +103,36 @@ pub(super) fn read_all(
         reader.close();
     }
     Ok(())
+}
+
+/// The brief that a picture has already: that of its plan, or else its own.
+fn found(folder: &Path, prompt: &str, talk: &mut dyn Talk) -> Result<Option<Brief>, PipelineError> {
+    let (path, plan) = (folder.join("brief.json"), folder.join("plan.json"));
+    let own = if path.exists() {
+        let document: BriefDocument = read_document(&path)?;
+        if document.prompt != prompt {
+            return Err(PipelineError::OtherPrompt {
+                path,
+                found: document.prompt,
+                wanted: prompt.to_owned(),
+            });
+        }
+        Some(document.brief)
+    } else {
+        None
+    };
+    if !plan.exists() {
+        return Ok(own);
+    }
+    let cast: ScenePlan = read_document(&plan)?;
+    if own.is_some_and(|own| own != cast.brief) {
+        talk.note(&format!(
+            "`{}` has another brief in it than `{}`, and holds; remove it to have the picture cast anew",
+            plan.display(),
+            path.display()
+        ));
+    }
+    Ok(Some(cast.brief))
 }
 
 /// A brief with what it was read from.

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use troupe_pipeline::config::{Config, PaintConfig};
+use troupe_pipeline::config::{self, Config, PaintConfig};
 use troupe_pipeline::core::layout::{Canvas, Layout};
 use troupe_pipeline::core::seed::Seed;
 use troupe_pipeline::manifest::Manifest;
 use troupe_pipeline::{ChildLog, ChildProgram, PipelineError, Studio, files};
+use troupe_plan::prompt::LONGEST_PROMPT;
 
 use crate::arguments::{Arguments, PaintFlags};
 
@@ -18,8 +19,8 @@ pub(super) type Overrides = Vec<(String, String)>;
 /// The largest configuration and list of prompts, in bytes.
 const LARGEST_CONFIG: u64 = 1 << 20;
 const LARGEST_LIST: u64 = 64 << 20;
-/// The longest prompt on standard input, in bytes.
-const LONGEST_PROMPT: u64 = 1 << 16;
+/// The most bytes that are read from standard input: a prompt of the most characters has fewer.
+const LONGEST_INPUT: u64 = 1 << 16;
 
 pub(super) fn studio(
     arguments: &Arguments,
@@ -74,12 +75,23 @@ pub(super) fn overrides(seed: Option<u64>) -> Overrides {
 }
 
 /// The flags that paint, as keys of `[paint]`.
-pub(super) fn override_paint(flags: &PaintFlags) -> Result<Overrides, PipelineError> {
+pub(super) fn override_paint(
+    arguments: &Arguments,
+    flags: &PaintFlags,
+) -> Result<Overrides, PipelineError> {
+    let mut sampler = flags.sampler.clone();
+    if flags.schedule.is_some() {
+        let named = match sampler {
+            Some(named) => named,
+            None => config(arguments, &[])?.paint.sampler,
+        };
+        sampler = Some(scheduled(&named, flags)?);
+    }
     let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
     let mut overrides: Overrides = [
         ("model", flags.model.clone()),
         ("negative", flags.negative.clone()),
-        ("sampler", flags.sampler.clone()),
+        ("sampler", sampler),
         ("steps", flags.steps.map(|it| it.to_string())),
         ("eta", flags.eta.map(|it| format!("{it:?}"))),
         ("spacing", flags.spacing.clone()),
@@ -103,6 +115,15 @@ pub(super) fn override_paint(flags: &PaintFlags) -> Result<Overrides, PipelineEr
     Ok(overrides)
 }
 
+/// The sampler with the schedule that the flags ask for, if they do.
+fn scheduled(sampler: &str, flags: &PaintFlags) -> Result<String, PipelineError> {
+    match &flags.schedule {
+        Some(schedule) => config::with_schedule(sampler, schedule)
+            .map_err(|problem| PipelineError::Usage(format!("--schedule: {problem}"))),
+        None => Ok(sampler.to_owned()),
+    }
+}
+
 /// `FILE[:SCALE]`.
 fn lora(flag: &str) -> Result<(String, f64), PipelineError> {
     match flag.rsplit_once(':') {
@@ -121,7 +142,7 @@ pub(super) fn repaint(
     recorded: &PaintConfig,
     now: &PaintConfig,
     flags: &PaintFlags,
-) -> PaintConfig {
+) -> Result<PaintConfig, PipelineError> {
     let mut paint = recorded.clone();
     paint.threads = now.threads;
     for lora in &mut paint.loras {
@@ -143,6 +164,7 @@ pub(super) fn repaint(
     if flags.sampler.is_some() {
         paint.sampler.clone_from(&now.sampler);
     }
+    paint.sampler = scheduled(&paint.sampler, flags)?;
     if flags.steps.is_some() {
         paint.steps = now.steps;
     }
@@ -170,7 +192,7 @@ pub(super) fn repaint(
     if !flags.loras.is_empty() {
         paint.loras.clone_from(&now.loras);
     }
-    paint
+    Ok(paint)
 }
 
 /// The seed that a flag names; a negative one stands for any.
@@ -212,11 +234,18 @@ pub(super) fn text(prompt: &str) -> Result<String, PipelineError> {
     if prompt != "-" {
         return Ok(prompt.to_owned());
     }
-    let mut text = String::new();
-    std::io::stdin().lock().take(LONGEST_PROMPT).read_to_string(&mut text).map_err(|error| {
-        PipelineError::Usage(format!("the prompt on standard input can't be read: {error}"))
-    })?;
-    Ok(text)
+    let failed = |problem: String| {
+        PipelineError::Usage(format!("the prompt on standard input can't be read: {problem}"))
+    };
+    let mut bytes = Vec::new();
+    let input = std::io::stdin().lock().take(LONGEST_INPUT + 1).read_to_end(&mut bytes);
+    input.map_err(|error| failed(error.to_string()))?;
+    if LONGEST_INPUT < bytes.len() as u64 {
+        return Err(failed(format!(
+            "wanted at most {LONGEST_PROMPT} characters, and there are more than {LONGEST_INPUT} bytes"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| failed(format!("it is no UTF-8 text ({error})")))
 }
 
 /// The prompts of a file: its lines, without empty ones and those that begin with `#`.
