@@ -3,7 +3,7 @@
 use minijinja::{Environment, context};
 use troupe_core::brief::Brief;
 
-use crate::schema::brief_schema;
+use crate::schema::{brief_schema, grounded_schema};
 
 /// How often a model that is told what was wrong may try.
 pub const TRIES: usize = 3;
@@ -114,7 +114,7 @@ pub struct Rejected {
 /// Reads a prompt into a brief.
 ///
 /// A model that gets messages tries up to [`TRIES`] times, each time shown its last reply and what is wrong with it. One
-/// that gets the bare prompt would say the same again, and tries once.
+/// that gets the bare prompt would say the same again, and tries once; it is small, and kept to the words of the prompt.
 ///
 /// # Errors
 ///
@@ -124,7 +124,10 @@ pub fn read_brief<M: LanguageModel>(
     model: &mut M,
     style: Style<'_>,
 ) -> Result<ReadBrief, ReadError<M::Error>> {
-    let schema = brief_schema();
+    let schema = match style {
+        Style::Bare => grounded_schema(prompt),
+        Style::Template(_) => brief_schema(),
+    };
     let mut replies: Vec<String> = Vec::new();
     let mut why: Option<String> = None;
     let tries = match style {

@@ -11,18 +11,45 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::Value;
 use troupe_core::brief::{Brief, Formation, Kind, Shot, Stated};
 
+use crate::grounding::Choices;
+
 /// Keywords of a schema that are kept, in the order in which they are written.
 const KEYWORDS: [&str; 8] =
     ["type", "enum", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"];
 
 /// The schema of a brief, on one line.
 pub fn brief_schema() -> String {
+    schema(None)
+}
+
+/// The schema of the brief of one prompt: its texts are pieces of the prompt, its numbers are those that the prompt
+/// names. For a prompt that is too long for that, [`brief_schema`].
+pub fn grounded_schema(prompt: &str) -> String {
+    schema(Choices::of(prompt).as_ref())
+}
+
+fn schema(choices: Option<&Choices>) -> String {
     let generator =
         SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true).into_generator();
     let schema = generator.into_root_schema_for::<Brief>().to_value();
     let mut text = String::new();
-    write(&schema, &order(), &mut text);
+    write(&schema, &order(), choices, &mut text);
     text
+}
+
+/// The values that a field may have, if that is known.
+fn values(choices: &Choices, field: &str) -> Option<Value> {
+    Some(match field {
+        "number" => choices.number.clone().into(),
+        "of" => choices.of.clone().into(),
+        "noun" => choices.noun.clone().into(),
+        "what" => choices.what.clone().into(),
+        "activity" => choices.activity.clone().into(),
+        "clothing" => choices.clothing.clone().into(),
+        "setting" => choices.setting.clone().into(),
+        "style" => choices.style.clone().into(),
+        _ => return None,
+    })
 }
 
 /// The keys of an object in the order in which they are written.
@@ -46,7 +73,7 @@ fn order() -> Keys {
     serde_json::to_string(&brief).and_then(|text| serde_json::from_str(&text)).unwrap_or_default()
 }
 
-fn write(schema: &Value, keys: &Keys, text: &mut String) {
+fn write(schema: &Value, keys: &Keys, choices: Option<&Choices>, text: &mut String) {
     text.push('{');
     let mut first = true;
     let mut member = |name: &str, text: &mut String| {
@@ -72,7 +99,7 @@ fn write(schema: &Value, keys: &Keys, text: &mut String) {
     }
     if let Some(items) = schema.get("items") {
         member("items", text);
-        write(items, keys, text);
+        write(items, keys, choices, text);
     }
     if let Some(properties) = schema.get("properties") {
         member("properties", text);
@@ -81,7 +108,14 @@ fn write(schema: &Value, keys: &Keys, text: &mut String) {
             text.push_str(if index == 0 { "" } else { "," });
             text.push_str(&Value::from(key.as_str()).to_string());
             text.push(':');
-            write(properties.get(key).unwrap_or(&Value::Null), inner, text);
+            match choices.and_then(|it| values(it, key)) {
+                Some(values) => {
+                    text.push_str("{\"enum\":");
+                    text.push_str(&values.to_string());
+                    text.push('}');
+                }
+                None => write(properties.get(key).unwrap_or(&Value::Null), inner, choices, text),
+            }
         }
         text.push('}');
         member("required", text);

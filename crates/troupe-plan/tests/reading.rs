@@ -4,7 +4,7 @@ use troupe_plan::prompt::{PromptError, UserPrompt};
 use troupe_plan::reading::{
     Conversation, LanguageModel, ReadError, Reply, Request, Role, Style, messages, read_brief,
 };
-use troupe_plan::schema::brief_schema;
+use troupe_plan::schema::{brief_schema, grounded_schema};
 
 const TEMPLATE: &str = include_str!("../../../prompts/brief.md");
 const GOOD: &str = r#"{"people":[{"number":5,"noun":" chef ","stated":[]}],"activity":"","clothing":"","setting":"in a kitchen","style":"","formation":"auto","shot":"full_body"}"#;
@@ -39,7 +39,7 @@ fn a_good_reply_is_a_brief() {
     assert_eq!(read.brief.people[0].noun, "chef");
     assert_eq!(read.replies, [GOOD]);
     assert_eq!(model.seen[0].prompt, Conversation::Bare("five chefs".to_owned()));
-    assert_eq!(model.seen[0].schema, brief_schema());
+    assert_eq!(model.seen[0].schema, grounded_schema("five chefs"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-"""Asks a planner through the project's own child process, greedy and under the schema, and counts what is right.
+"""Asks a planner through the project's own child process, greedy and under the prompt's schema, and counts what is right.
 
-    cargo build --release -p troupe-llm
+    cargo build --release -p troupe-llm -p troupe-plan --bins --examples
     python evaluate.py MODEL.gguf dev|groups|made|held_out [COUNT]
 
 `dev` are the prompts of dev.py, `groups` the twenty of `prompts/groups/`, `made` fresh ones of the generator, `held_out` the
@@ -8,37 +8,38 @@
 count. Failures are printed part by part, each with what was wanted and what was read.
 """
 import json
+import os
 import random
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import dev
 import words
 
-TEXT = {"type": "string", "maxLength": 120}
-WORDS = {"type": "string", "minLength": 1, "maxLength": 60}
-NUMBER = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 12}, {"type": "null"}]}
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", words.REPOSITORY / "target"))
 
+class Schemas:
+    """The schema that the program makes for a prompt; a line each way."""
 
-def record(**properties):
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    def __init__(self):
+        self.process = subprocess.Popen([TARGET / "release/examples/grounded_schema"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
 
-
-SCHEMA = record(
-    people={"type": "array", "minItems": 1, "maxItems": 6, "items": record(
-        number=NUMBER, noun=WORDS,
-        stated={"type": "array", "maxItems": 6, "items": record(what=WORDS, of=NUMBER)})},
-    activity=TEXT, clothing=TEXT, setting=TEXT, style=TEXT,
-    formation={"enum": ["row", "two_rows", "auto"]}, shot={"enum": ["full_body", "waist"]})
+    def of(self, prompt):
+        self.process.stdin.write(prompt + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
 
 
 class Child:
     """The program that links llama.cpp; one JSON object a line each way."""
 
     def __init__(self, model):
-        program = words.REPOSITORY / "target/release/troupe-llm-serve"
+        program = TARGET / "release/troupe-llm-serve"
+        self.schemas = Schemas()
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                         text=True)
         self.ask({"load": {"model": model, "context": 1024, "threads": 0}}, "loaded")
@@ -55,7 +56,8 @@ class Child:
         raise ValueError("the child ended")
 
     def complete(self, prompt):
-        return self.ask({"complete": {"prompt": {"raw": prompt + "\n"}, "schema": json.dumps(SCHEMA), "max_tokens": 400,
+        prompt = " ".join(prompt.split())
+        return self.ask({"complete": {"prompt": {"raw": prompt + "\n"}, "schema": self.schemas.of(prompt), "max_tokens": 400,
                                       "time_limit": {"secs": 60, "nanos": 0}}}, "completed")["text"]
 
 
@@ -88,7 +90,11 @@ def plain(value):
 
 def part_of(brief, part):
     """What a brief says of one part: for number, noun and stated a list with an entry for each kind of people."""
-    return plain(brief[part] if part in brief else [one[part] for one in brief["people"]])
+    if part in brief:
+        return plain(brief[part])
+    each = [one[part] for one in brief["people"]]
+    # Kinds that are missing or too many are the count's and the nouns' business.
+    return plain([kind for kind in each if kind] if part == "stated" else each)
 
 
 def says(value):
