@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import torch
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../painter"))
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../painter"))
 import art
 import people
 import scenes

@@ -1,0 +1,255 @@
+//! A judge and its verdicts.
+
+use candle_core::{Device, Tensor};
+use troupe_core::region::{BoundingBox, Placed};
+use troupe_models::config::TextFile;
+use troupe_models::weights::Weights;
+
+use crate::config::{Head, JudgeConfig};
+use crate::crop::{CHANNELS, HEIGHT, WIDTH, crop};
+use crate::error::AuditError;
+use crate::network::Network;
+
+/// The crops that are judged at a time.
+const BATCH: usize = 32;
+
+/// A picture: red, green and blue, row by row from the top.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    // Invariant: `3 · width · height` bytes, and neither side is zero.
+    rgb: &'a [u8],
+    width: usize,
+    height: usize,
+}
+
+/// A loaded judge.
+#[derive(Debug)]
+pub struct Judge {
+    config: JudgeConfig,
+    network: Network,
+}
+
+/// What a judge says of one box.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// How many people are there; `None` if the judge isn't sure.
+    pub presence: Option<Presence>,
+    /// The probability of the likeliest number, which is also the answer's.
+    pub confidence: f32,
+    /// Every attribute, in the order of the configuration. They mean a person only where there is
+    /// one.
+    pub attributes: Vec<Finding>,
+}
+
+/// How many people stand in a box, of those that aren't another box's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// Nobody.
+    Nobody,
+    /// One person.
+    One,
+    /// More than one.
+    More,
+}
+
+/// What a judge says of one attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The attribute's name, such as "hair".
+    pub attribute: String,
+    /// What it is.
+    pub answer: Answer,
+    /// The probability of the likeliest answer, whether or not the judge is sure of it.
+    pub confidence: f32,
+}
+
+/// What an attribute is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// One of its values.
+    Value(String),
+    /// The drawing hides it, or has one of its own, such as a scientist's goggles.
+    NotVisible,
+    /// No answer is likely enough.
+    NotSure,
+}
+
+impl<'a> Picture<'a> {
+    /// # Errors
+    ///
+    /// Unless there are three bytes a pixel, and any pixels at all.
+    pub fn new(rgb: &'a [u8], width: usize, height: usize) -> Result<Self, AuditError> {
+        let wanted = width.saturating_mul(height).saturating_mul(3);
+        if wanted == 0 || rgb.len() != wanted {
+            return Err(AuditError::Picture {
+                width,
+                height,
+                wanted: wanted.max(3),
+                found: rgb.len(),
+            });
+        }
+        Ok(Self { rgb, width, height })
+    }
+
+    /// The bytes.
+    pub fn rgb(&self) -> &'a [u8] {
+        self.rgb
+    }
+
+    /// In pixels.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// In pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+}
+
+impl Judge {
+    /// Takes the configuration, `first.json`, and the tensors of the file beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration can't be used, or a tensor is missing or of another shape.
+    pub fn load(config: TextFile<'_>, weights: &Weights) -> Result<Self, AuditError> {
+        let config = JudgeConfig::read(config)?;
+        let network = Network::new(&config, weights)?;
+        Ok(Self { config, network })
+    }
+
+    /// What its heads say.
+    pub fn config(&self) -> &JudgeConfig {
+        &self.config
+    }
+
+    /// Judges every box of a layout, knowing of the others.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor library fails.
+    pub fn judge(
+        &self,
+        picture: &Picture<'_>,
+        placed: &[Placed],
+    ) -> Result<Vec<Verdict>, AuditError> {
+        let crops = placed.iter().enumerate().map(|(at, own)| {
+            // Of equals, the later one is in front.
+            let order = |(index, it): (usize, &Placed)| (it.depth, index) > (own.depth, at);
+            let others = placed.iter().enumerate().filter(|(index, _)| *index != at);
+            let bounds = |it: (usize, &Placed)| it.1.bounds;
+            let (front, behind): (Vec<_>, Vec<_>) = others.partition(|&it| order(it));
+            let front: Vec<BoundingBox> = front.into_iter().map(bounds).collect();
+            let behind: Vec<BoundingBox> = behind.into_iter().map(bounds).collect();
+            crop(picture, own.bounds, &front, &behind)
+        });
+        self.verdicts(&crops.collect::<Vec<_>>())
+    }
+
+    /// Judges a part of the picture where nobody was planned; `others` are the boxes of everybody.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor library fails.
+    pub fn judge_elsewhere(
+        &self,
+        picture: &Picture<'_>,
+        bounds: BoundingBox,
+        others: &[BoundingBox],
+    ) -> Result<Vec<Verdict>, AuditError> {
+        self.verdicts(&[crop(picture, bounds, others, &[])])
+    }
+
+    fn verdicts(&self, crops: &[Vec<f32>]) -> Result<Vec<Verdict>, AuditError> {
+        let mut verdicts = Vec::with_capacity(crops.len());
+        for batch in crops.chunks(BATCH) {
+            let logits = self.logits(&batch.concat())?;
+            for at in 0..batch.len() {
+                verdicts.push(self.verdict(&logits, at));
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// The logits of every head, `(crops, classes)` each, row by row.
+    ///
+    /// Shape of the crops `(crops, 96, 64, 5)`.
+    ///
+    /// # Errors
+    ///
+    /// If the values are no whole number of crops.
+    #[expect(clippy::integer_division, reason = "a remainder is refused by the tensor")]
+    pub fn logits(&self, crops: &[f32]) -> Result<Vec<Vec<f32>>, AuditError> {
+        let count = crops.len() / (HEIGHT * WIDTH * CHANNELS);
+        let crops = Tensor::from_slice(crops, (count, HEIGHT, WIDTH, CHANNELS), &Device::Cpu)?;
+        let logits = self.network.forward(&crops)?;
+        logits.iter().map(|it| Ok(it.flatten_all()?.to_vec1()?)).collect()
+    }
+
+    /// Of the crop at `at`, from the logits of a batch.
+    fn verdict(&self, logits: &[Vec<f32>], at: usize) -> Verdict {
+        let mut answers = self.config.heads.iter().zip(logits).map(|(head, logits)| {
+            let logits = logits.chunks(head.classes()).nth(at).unwrap_or_default();
+            (head, answer(head, logits))
+        });
+        let (presence, confidence) = match answers.next() {
+            Some((head, (class, confidence))) if head.threshold <= confidence => {
+                let numbers = [Presence::Nobody, Presence::One, Presence::More];
+                (numbers.get(class).copied(), confidence)
+            }
+            Some((_, (_, confidence))) => (None, confidence),
+            None => (None, 0.0),
+        };
+        let attributes = answers.map(|(head, (class, confidence))| Finding {
+            attribute: head.name.clone(),
+            answer: if confidence < head.threshold {
+                Answer::NotSure
+            } else {
+                head.values.get(class).cloned().map_or(Answer::NotVisible, Answer::Value)
+            },
+            confidence,
+        });
+        Verdict { presence, confidence, attributes: attributes.collect() }
+    }
+}
+
+/// The likeliest class and its probability at the head's temperature; of equals, the first.
+fn answer(head: &Head, logits: &[f32]) -> (usize, f32) {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (class, &logit) in logits.iter().enumerate() {
+        if best.1 < logit {
+            best = (class, logit);
+        }
+    }
+    let sum: f32 = logits.iter().map(|it| ((it - best.1) / head.temperature).exp()).sum();
+    (best.0, 1.0 / sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(temperature: f32) -> Head {
+        let values = vec!["yes".to_owned(), "no".to_owned()];
+        Head { name: "hat".to_owned(), values, not_visible: false, temperature, threshold: 0.5 }
+    }
+
+    #[test]
+    fn a_temperature_makes_less_sure() {
+        let (class, sure) = answer(&head(1.0), &[0.0, 3.0]);
+        let (same, less) = answer(&head(2.0), &[0.0, 3.0]);
+        assert_eq!((class, same), (1, 1));
+        assert!((sure - 0.952_574).abs() < 1e-5 && (less - 0.817_574).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_picture_has_three_bytes_a_pixel() {
+        assert!(Picture::new(&[0; 12], 2, 2).is_ok());
+        for (bytes, width, height) in [(11, 2, 2), (0, 0, 4), (3, usize::MAX, 2)] {
+            assert!(Picture::new(&vec![0; bytes], width, height).is_err());
+        }
+        let error = Picture::new(&[0; 11], 2, 2).unwrap_err().to_string();
+        assert_eq!(error, "a picture of 2x2 pixels has 11 bytes, and 12 were wanted");
+    }
+}
