@@ -152,9 +152,18 @@ fn a_prompt_that_is_none_is_refused() {
     place.write("long.txt", &long);
     let input = fs::File::open(place.path("long.txt")).unwrap();
     let done = finish(place.command(&["plan", "-"]).stdin(Stdio::from(input)));
-    refused(&done, 2, &["at most 2000 characters"]);
+    refused(&done, 2, &["on standard input", "at most 2000 characters", "more than 65536 bytes"]);
+    // Neither where a letter is cut, nor in what is no text, is anything else said to be wrong.
+    place.write("long.txt", "é".repeat(40_000));
+    let input = fs::File::open(place.path("long.txt")).unwrap();
+    let done = finish(place.command(&["plan", "-"]).stdin(Stdio::from(input)));
+    refused(&done, 2, &["more than 65536 bytes"]);
+    place.write("long.txt", b"three \xff chefs");
+    let input = fs::File::open(place.path("long.txt")).unwrap();
+    let done = finish(place.command(&["plan", "-"]).stdin(Stdio::from(input)));
+    refused(&done, 2, &["on standard input", "no UTF-8 text"]);
     place.write("none.txt", "# nothing\n\n");
-    refuses(&place, &["batch", "none.txt", "--out", "out"], 2, &["wanted 1 to 1000000 pictures"]);
+    refuses(&place, &["batch", "none.txt", "--out", "out"], 2, &["wanted 1 to 100000 pictures"]);
     refuses(&place, &["run", "three chefs", "--subjects", "400", "--out", "out"], 2, &["400"]);
 }
 
@@ -261,6 +270,144 @@ fn a_painter_that_is_broken_is_refused() {
     refuses(&place, &["paint", "layout.json", "--model", "painter"], 3, &["UNet", "valid JSON"]);
     fs::remove_file(place.path("painter/unet/config.json")).unwrap();
     refuses(&place, &["paint", "layout.json", "--model", "painter"], 3, &["unet/config.json"]);
+}
+
+#[test]
+fn a_pickle_is_refused_by_what_is_in_it() {
+    let place = laid_out();
+    let pickles: [&[u8]; 2] =
+        [b"PK\x03\x04\x00\x00\x08\x08archive/data.pkl", b"\x80\x02}q\x00X\x04\x00\x00\x00unet."];
+    for name in ["model.ckpt", "model.pt", "model.bin", "model.safetensors", "model"] {
+        for content in pickles {
+            place.write(name, content);
+            let says = [name, "pickles are never read", "torch.load(", ".safetensors"];
+            refuses(&place, &["paint", "layout.json", "--model", name], 6, &says);
+            refuses(&place, &["run", "three chefs", "--model", name, "--out", "out"], 6, &says);
+        }
+    }
+    place.write("model.safetensors", safetensors(&json!({}), 0));
+    let paint = ["paint", "layout.json", "--model", "model.safetensors"];
+    refuses(&place, &paint, 3, &["model.safetensors"]);
+}
+
+#[test]
+fn a_lora_with_a_number_that_is_none_is_refused_before_anything_is_done() {
+    let place = Place::new();
+    let module = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q";
+    let tensor = |shape: [usize; 2], begin: usize| {
+        let end = begin + 4 * shape[0] * shape[1];
+        json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] })
+    };
+    let header = json!({
+        format!("{module}.lora_down.weight"): tensor([1, 4], 0),
+        format!("{module}.lora_up.weight"): tensor([4, 1], 16),
+    });
+    let mut file = safetensors(&header, 32);
+    let last = file.len() - 4;
+    file[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    place.write("style.safetensors", file);
+    let says = ["style.safetensors", &format!("{module}.lora_up.weight"), "NaN or infinity"];
+    refuses(&place, &["lora", "inspect", "style.safetensors"], 3, &says);
+    let run = ["run", "three chefs", "--lora", "style.safetensors", "--out", "out"];
+    refuses(&place, &run, 3, &says);
+}
+
+#[test]
+fn a_schedule_may_be_said_apart_from_the_sampler() {
+    let place = laid_out();
+    let paint = |flags: &[&str], name: &str| {
+        place.succeed(
+            &[&["--quiet", "paint", "layout.json", "--steps", "3", "-o", name], flags].concat(),
+        );
+        let shown = place.succeed(&["inspect", name, "--json"]);
+        let record: Value = serde_json::from_str(&shown).unwrap();
+        let layout = record["paint"]["sampler"].as_str().unwrap().to_lowercase();
+        (layout.contains("karras"), image::open(place.path(name)).unwrap().into_rgb8().into_raw())
+    };
+    let plain = paint(&["--sampler", "euler"], "plain.png");
+    let named = paint(&["--sampler", "euler karras"], "named.png");
+    let said = paint(&["--sampler", "euler", "--schedule", "karras"], "said.png");
+    assert!(named == said && said.0, "the two ways to say it differ");
+    assert!(plain.1 != said.1, "the schedule does nothing");
+    let normal = paint(&["--sampler", "euler karras", "--schedule", "normal"], "normal.png");
+    assert!(normal.1 != said.1 && !normal.0, "the sampler's name holds");
+    place.write("pipeline.toml", "[paint]\nsampler = \"euler\"\n");
+    assert!(
+        paint(&["--schedule", "karras"], "configured.png") == said,
+        "of the configured sampler"
+    );
+    place.succeed(&["--quiet", "paint", "plain.png", "--schedule", "karras", "-o", "again.png"]);
+    let again = image::open(place.path("again.png")).unwrap().into_rgb8().into_raw();
+    assert!(again == said.1, "of the picture's own sampler");
+    let wrong = ["paint", "layout.json", "--schedule", "kerras"];
+    refuses(&place, &wrong, 2, &["--schedule", "`kerras`", "nearest is `karras`"]);
+}
+
+/// A brief of nurses, patients and a doctor; `null` where the prompt doesn't say how many.
+fn ward(nurses: &str, patients: &str) -> String {
+    BRIEF.replace(
+        "{ \"number\": 5, \"noun\": \"chef\", \"stated\": [] }",
+        &format!(
+            "{{ \"number\": {nurses}, \"noun\": \"nurse\", \"stated\": [{{ \"what\": \"women\", \"of\": null }}] }},
+             {{ \"number\": {patients}, \"noun\": \"patient\", \"stated\": [{{ \"what\": \"blue uniform\", \"of\": 1 }}] }},
+             {{ \"number\": 1, \"noun\": \"head nurse\", \"stated\": [] }}"
+        ),
+    )
+}
+
+#[test]
+fn several_kinds_go_through_every_stage() {
+    let place = Place::new();
+    let axes = "[[plan.axes]]\nname = \"gender\"\nvalues = [\n\
+        { name = \"woman\", share = 50, phrase = \"woman {noun}\", also = [\"women\"] },\n\
+        { name = \"man\", share = 50, phrase = \"man {noun}\" },\n]\n\
+        [[plan.axes]]\nname = \"uniform\"\napplies_to = [\"Nurses\"]\nvalues = [\n\
+        { name = \"blue uniform\", share = 75, phrase = \"in a blue uniform\" },\n\
+        { name = \"green uniform\", share = 25, phrase = \"in a green uniform\" },\n]\n";
+    place.write("pipeline.toml", axes);
+    for (nurses, patients, subjects, people) in [
+        ("3", "2", None, vec![3, 2, 1]),
+        ("3", "null", None, vec![3, 2, 1]),
+        ("3", "null", Some("8"), vec![3, 4, 1]),
+        ("3", "2", Some("12"), vec![6, 4, 2]),
+    ] {
+        place.write("brief.json", ward(nurses, patients));
+        let plan = ["plan", "a ward", "--brief", "brief.json"];
+        let asked: Vec<&str> = subjects.iter().flat_map(|it| ["--subjects", it]).collect();
+        place.succeed(&[&plan[..], &asked].concat());
+        let plan = read_json(&place.path("plan.json"));
+        let subjects = plan["subjects"].as_array().unwrap();
+        let number = |kind: usize| subjects.iter().filter(|it| it["kind"] == json!(kind)).count();
+        assert_eq!([number(0), number(1), number(2)], people[..], "{nurses}, {patients}");
+        for subject in subjects {
+            let text = subject["sub_prompt"].as_str().unwrap();
+            let nurse = subject["kind"] != json!(1);
+            assert_eq!(subject["values"].as_array().unwrap().len(), if nurse { 2 } else { 1 });
+            assert!(!nurse || text.contains("nurse") && text.contains("uniform"), "{text}");
+        }
+        let uniforms = &plan["axes"][1]["cells"][0];
+        assert_eq!(uniforms["people"], json!(people[0] + people[2]));
+        let notes = plan["notes"].to_string();
+        assert!(notes.contains("`uniform`, which doesn't apply to the kind `patient`"), "{notes}");
+    }
+    place.write("brief.json", ward("3", "2"));
+    place.succeed(&["plan", "a ward", "--brief", "brief.json"]);
+    place.succeed(&["layout", "plan.json", "--preview", "layout.svg"]);
+    place.succeed(&["--quiet", "paint", "layout.json", "--steps", "1"]);
+    let plan = read_json(&place.path("plan.json"));
+    let scene = "a group of three nurses, two patients and a head nurse in a kitchen";
+    assert_eq!(plan["base_prompt"], json!(scene));
+    for file in ["plan.json", "layout.json", "image.png"] {
+        let shown = place.succeed(&["inspect", file]);
+        for says in [
+            "brief    3 x nurse; stated: women",
+            "brief    2 x patient; stated: blue uniform (1)",
+            "uniform (scope Batch, stream cast/uniform, of the kinds Nurses: 4 people)",
+            scene,
+        ] {
+            assert!(shown.contains(says), "wanted {says:?} in {shown}");
+        }
+    }
 }
 
 #[test]
