@@ -22,7 +22,7 @@ from generation import Reference, make_scheduler, relative_error
 
 WANTED = 40.0
 STARTER = Path(__file__).resolve().parents[2] / "models" / "starter" / "painter"
-SAMPLERS = {"ddim": "ddim", "euler": "euler", "dpm++2m": "dpm++2m", "dpm++ 2m": "dpm++2m", "dpmpp_2m": "dpm++2m"}
+SAMPLERS = {"ddim": "ddim", "euler": "euler", "dpm++2m": "dpm++2m", "dpm++ 2m": "dpm++2m", "dpmpp_2m": "dpm++2m", "unipc": "unipc"}
 
 
 def method(name):
@@ -32,7 +32,7 @@ def method(name):
     name = name.removesuffix("karras").strip(" _")
     if name not in SAMPLERS:
         sys.exit(f"wanted one of the samplers {', '.join(SAMPLERS)}, and the picture was painted with `{name}`")
-    return SAMPLERS[name], "karras" if karras else "normal"
+    return SAMPLERS[name], "karras" if karras else "uniform"
 
 
 def record_of(picture):

@@ -113,7 +113,7 @@ class Reference:
         return {isolate: RegionalProcessor(maps, contexts, isolate) for isolate in (True, False)}
 
     @torch.no_grad()
-    def generate(self, scene, noise, *, steps, guidance, negative="", sampler="ddim", schedule="normal",
+    def generate(self, scene, noise, *, steps, guidance, negative="", sampler="ddim", schedule="uniform",
                  base_ratio=0.2, isolate=0.5, step_noise=None):
         """The latents that enter each step and the final ones, as a list.
 
