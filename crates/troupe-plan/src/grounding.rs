@@ -3,48 +3,16 @@
 //! A brief says what the prompt says, in its words. A small model knows where they stand, but not always how they are
 //! spelled; so it chooses among pieces of the prompt, nouns in the singular, and numbers that the prompt names.
 
-use troupe_core::brief::MAXIMUM_SUBJECTS;
+mod count;
+mod plural;
+mod words;
+
+use count::{NUMBERS, counted, kinds, misspelt, named, numbers};
+use plural::singulars;
+use words::{Tie, Word, slice, spans, split};
 
 /// Prompts of more words are read without choices, which grow with their square.
 const MOST_WORDS: usize = 64;
-
-const NUMBERS: [&str; 12] = [
-    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve",
-];
-
-/// Other words that say how many.
-const NAMED: [(&str, u32); 29] = [
-    ("a", 1),
-    ("an", 1),
-    ("single", 1),
-    ("lone", 1),
-    ("solo", 1),
-    ("another", 1),
-    ("pair", 2),
-    ("couple", 2),
-    ("duo", 2),
-    ("twosome", 2),
-    ("brace", 2),
-    ("both", 2),
-    ("twins", 2),
-    ("trio", 3),
-    ("threesome", 3),
-    ("triplets", 3),
-    ("quartet", 4),
-    ("foursome", 4),
-    ("quadruplets", 4),
-    ("quintet", 5),
-    ("quintuplets", 5),
-    ("sextet", 6),
-    ("half-dozen", 6),
-    ("half-a-dozen", 6),
-    ("septet", 7),
-    ("octet", 8),
-    ("nonet", 9),
-    ("dozen", 12),
-    ("dozen", 6),
-];
 
 /// What stands between two parts of a brief and in none.
 const LINKS: [&str; 18] = [
@@ -87,22 +55,31 @@ const MEMBERS: [&str; 4] = ["player", "musician", "singer", "member"];
 
 const NEGATIONS: [&str; 6] = ["no", "none", "nobody", "not", "without", "neither"];
 
-/// Plurals that no rule makes.
-const IRREGULAR: [(&str, &str); 9] = [
-    ("men", "man"),
-    ("women", "woman"),
-    ("children", "child"),
-    ("people", "person"),
-    ("geese", "goose"),
-    ("mice", "mouse"),
-    ("wives", "wife"),
-    ("midwives", "midwife"),
-    ("housewives", "housewife"),
+/// What a picture is called, and no person.
+const PICTURES: [&str; 12] = [
+    "picture",
+    "pictures",
+    "image",
+    "photo",
+    "photograph",
+    "drawing",
+    "painting",
+    "scene",
+    "sketch",
+    "portrait",
+    "shot",
+    "illustration",
 ];
+
+/// Words of a request that say nothing of people.
+const ASIDES: [&str; 8] =
+    ["exactly", "just", "only", "precisely", "please", "pls", "thanks", "imagine"];
 
 /// What each part of a brief may hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
+    /// The most kinds of people; at least 1.
+    pub kinds: usize,
     /// Of how many people of one kind there are; never empty.
     pub number: Vec<Option<u32>>,
     /// Of how many something is said; never empty.
@@ -119,25 +96,6 @@ pub struct Choices {
     pub setting: Vec<String>,
     /// Of how the picture looks, or nothing.
     pub style: Vec<String>,
-}
-
-/// A word of the prompt, and how it is tied to the one before it.
-struct Word<'a> {
-    text: &'a str,
-    start: usize,
-    end: usize,
-    lower: String,
-    tie: Tie,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tie {
-    /// Nothing but white space.
-    Space,
-    /// A comma.
-    Comma,
-    /// Anything else.
-    Break,
 }
 
 impl Choices {
@@ -162,8 +120,12 @@ impl Choices {
         };
         let any = |word: &str| !LINKS.contains(&word);
         let place = |word: &str| ["a", "an", "the"].contains(&word) || !LINKS.contains(&word);
-        let (number, of) = numbers(&words);
+        let (mut number, of) = numbers(&words);
+        if counted(&words) {
+            number.retain(Option::is_some);
+        }
         Some(Self {
+            kinds: kinds(&words),
             number,
             of,
             noun: nouns(&line, &words),
@@ -174,55 +136,6 @@ impl Choices {
             style: whole(8, 80, Tie::Comma, any),
         })
     }
-}
-
-/// The words of a line; hyphens, apostrophes and full stops inside a word belong to it.
-fn split(line: &str) -> Vec<Word<'_>> {
-    let letters: Vec<(usize, char)> = line.char_indices().collect();
-    let mut words: Vec<Word<'_>> = Vec::new();
-    let mut at = 0;
-    while let Some(&(start, letter)) = letters.get(at) {
-        if !letter.is_alphanumeric() {
-            at += 1;
-            continue;
-        }
-        let belongs = |at: usize| {
-            let is = |at: usize| letters.get(at).is_some_and(|it| it.1.is_alphanumeric());
-            let joins = letters.get(at).is_some_and(|it| "-'’.".contains(it.1));
-            is(at) || (joins && is(at + 1))
-        };
-        while belongs(at) {
-            at += 1;
-        }
-        let end = letters.get(at).map_or(line.len(), |it| it.0);
-        let between = words.last().and_then(|it| line.get(it.end..start)).unwrap_or(".");
-        let tie = match between.trim() {
-            "" => Tie::Space,
-            "," => Tie::Comma,
-            _ => Tie::Break,
-        };
-        let text = line.get(start..end).unwrap_or_default();
-        words.push(Word { text, start, end, lower: text.to_lowercase(), tie });
-    }
-    words
-}
-
-/// Every run of at most `most` words that are tied no looser than that.
-fn spans<'a, 'b>(
-    words: &'a [Word<'b>],
-    most: usize,
-    loosest: Tie,
-) -> impl Iterator<Item = &'a [Word<'b>]> {
-    (0..words.len()).flat_map(move |first| {
-        let tied = words[first + 1..].iter().take_while(|it| it.tie <= loosest).count();
-        (1..=(tied + 1).min(most)).map(move |length| &words[first..first + length])
-    })
-}
-
-/// The text from the first word of a run to its last.
-fn slice<'a>(line: &'a str, span: &[Word<'_>]) -> &'a str {
-    let ends = span.first().zip(span.last());
-    ends.and_then(|(first, last)| line.get(first.start..last.end)).unwrap_or_default()
 }
 
 /// Adds a text as it stands, without its first capital, and without any; each once.
@@ -238,66 +151,6 @@ fn push(texts: &mut Vec<String>, text: &str, most_letters: usize) {
             texts.push(text);
         }
     }
-}
-
-/// How many people the prompt may mean, and of how many of them it may say something.
-fn numbers(words: &[Word<'_>]) -> (Vec<Option<u32>>, Vec<Option<u32>>) {
-    let mut found: Vec<u32> = words.iter().flat_map(|it| named(&it.lower)).collect();
-    if found.iter().all(|&it| it == 1) {
-        found.extend(words.iter().filter_map(|it| misspelt(&it.lower)));
-    }
-    found.sort_unstable();
-    found.dedup();
-    let says = |any: &[&str]| words.iter().any(|it| any.contains(&it.lower.as_str()));
-    let mut parts = found.clone();
-    if says(&["rest", "other", "others", "remaining", "but"]) {
-        let left =
-            found.iter().flat_map(|&all| found.iter().map(move |&it| all.saturating_sub(it)));
-        parts.extend(left.filter(|&it| it != 0));
-    }
-    if says(&["half", "halves"]) {
-        parts.extend(found.iter().filter(|&&it| it % 2 == 0).map(|it| it / 2));
-    }
-    parts.sort_unstable();
-    parts.dedup();
-    // What is listed counts one each, with or without an article.
-    if !found.contains(&1) {
-        found.insert(0, 1);
-    }
-    let or_unsaid = |numbers: Vec<u32>| {
-        std::iter::once(None).chain(numbers.into_iter().map(Some)).collect::<Vec<_>>()
-    };
-    (or_unsaid(found), or_unsaid(parts))
-}
-
-/// The numbers that a word may mean: "four", "4", "4x", "five-piece", "dozen".
-fn named(word: &str) -> Vec<u32> {
-    let first = word.split('-').next().unwrap_or_default();
-    let digits = first.trim_matches('x');
-    let mut found: Vec<u32> = NAMED.iter().filter(|it| it.0 == word).map(|it| it.1).collect();
-    let spelled = (1..).zip(NUMBERS).find(|it| it.1 == first).map(|it| it.0);
-    found.extend(spelled.or_else(|| digits.parse().ok()));
-    found.retain(|it| (1..=MAXIMUM_SUBJECTS).contains(it));
-    found
-}
-
-/// The number that a word is but for a letter that is missing, doubled or swapped with the next.
-fn misspelt(word: &str) -> Option<u32> {
-    let letters: Vec<char> = word.chars().collect();
-    let without = |letters: &[char], at: usize| {
-        letters.iter().enumerate().filter(|it| it.0 != at).map(|it| *it.1).collect::<Vec<_>>()
-    };
-    (1..).zip(NUMBERS).find_map(|(number, name)| {
-        let name: Vec<char> = name.chars().collect();
-        let missing = (0..name.len()).any(|at| without(&name, at) == letters);
-        let more = (0..letters.len()).any(|at| without(&letters, at) == name);
-        let swapped = (1..letters.len()).any(|at| {
-            let mut other = letters.clone();
-            other.swap(at - 1, at);
-            other == name
-        });
-        (3 < name.len() && (missing || more || swapped)).then_some(number)
-    })
 }
 
 /// What one of the people may be called.
@@ -316,7 +169,12 @@ fn nouns(line: &str, words: &[Word<'_>]) -> Vec<String> {
         for start in end.saturating_sub(4)..=end {
             let span = &words[start..=end];
             let tied = span.iter().skip(1).all(|it| it.tie == Tie::Space);
-            if !tied || holds(span) {
+            // "Dancers resting" are dancers.
+            let doing =
+                word.lower.ends_with("ing") || ["up", "down", "out"].contains(&word.lower.as_str());
+            let several = end != start && words[end - 1].lower.ends_with('s');
+            if !tied || holds(span) || (doing && several) || PICTURES.contains(&word.lower.as_str())
+            {
                 continue;
             }
             let before = line.get(span[0].start..word.start).unwrap_or_default();
@@ -342,7 +200,7 @@ fn stated(line: &str, words: &[Word<'_>]) -> Vec<String> {
     for span in spans(words, 6, Tie::Space) {
         let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
         let edge = |it: &Word<'_>| LINKS.contains(&it.lower.as_str());
-        if edge(first) || edge(last) {
+        if edge(first) || edge(last) || says_nothing(last) {
             continue;
         }
         let text = slice(line, span);
@@ -364,51 +222,12 @@ fn stated(line: &str, words: &[Word<'_>]) -> Vec<String> {
     texts
 }
 
-/// What a word may be the plural or the possessive of; the word itself unless it can only be a plural.
-fn singulars(word: &str) -> Vec<String> {
-    let lower = word.to_lowercase();
-    let upper = word.chars().all(|it| !it.is_lowercase());
-    let cut = |ending: &str, instead: &str| {
-        let stem: String = word.chars().take(word.chars().count() - ending.len()).collect();
-        if upper { stem + &instead.to_uppercase() } else { stem + instead }
-    };
-    let owner = lower.strip_suffix("'s").or_else(|| lower.strip_suffix("’s"));
-    if let Some(owner) = owner {
-        return singulars(owner);
-    }
-    if let Some((_, one)) = IRREGULAR.iter().find(|it| it.0 == lower) {
-        return vec![(*one).to_owned()];
-    }
-    let ends = |ending: &str| lower.len() > ending.len() && lower.ends_with(ending);
-    if ends("men") {
-        return vec![cut("men", "man"), word.to_owned()];
-    }
-    if ends("ies") {
-        return vec![cut("ies", "y"), cut("s", "")];
-    }
-    if ends("ves") {
-        return vec![cut("s", ""), cut("ves", "f"), cut("ves", "fe")];
-    }
-    if ["sses", "shes", "ches", "xes", "zzes"].iter().any(|it| ends(it)) {
-        return vec![cut("es", "")];
-    }
-    if ends("oes") || ends("uses") || ends("ises") || ends("ases") {
-        return vec![cut("es", ""), cut("s", "")];
-    }
-    if ends("s") && !ends("ss") && !ends("us") && !ends("is") {
-        return vec![cut("s", "")];
-    }
-    let mut found = vec![word.to_owned()];
-    if ends("us") || ends("is") {
-        found.push(cut("s", ""));
-    }
-    if ends("i") {
-        found.push(cut("i", "us"));
-    }
-    if ends("ae") {
-        found.push(cut("e", ""));
-    }
-    found
+/// Whether no statement ends in this word: an aside, an adverb or a slip for a number.
+fn says_nothing(word: &Word<'_>) -> bool {
+    let adverb =
+        ["ally", "ily", "ibly", "ably", "htly", "edly"].iter().any(|it| word.lower.ends_with(it));
+    let slip = !NUMBERS.contains(&word.lower.as_str()) && misspelt(&word.lower).is_some();
+    adverb || slip || ASIDES.contains(&word.lower.as_str())
 }
 
 #[cfg(test)]
@@ -416,40 +235,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plurals_lead_to_singulars() {
-        let first = |word| singulars(word).remove(0);
-        for (many, one) in [
-            ("nurses", "nurse"),
-            ("waitresses", "waitress"),
-            ("waitress", "waitress"),
-            ("coaches", "coach"),
-            ("ladies", "lady"),
-            ("women's", "woman"),
-            ("firemen", "fireman"),
-            ("children", "child"),
-            ("GIRLS", "GIRL"),
-            ("samurai", "samurai"),
-            ("walrus", "walrus"),
-            ("natives", "native"),
-        ] {
-            assert_eq!(first(many), one);
-        }
-        assert!(singulars("wolves").contains(&"wolf".to_owned()));
-        assert!(singulars("heroes").contains(&"hero".to_owned()));
-    }
-
-    #[test]
     fn numbers_are_those_of_the_prompt() {
         let choices = |prompt| Choices::of(prompt).unwrap();
         let said = |prompt| choices(prompt).number;
-        assert_eq!(said("seven cooks"), [None, Some(1), Some(7)]);
-        assert_eq!(said("sevn cooks"), [None, Some(1), Some(7)]);
-        assert_eq!(said("4x cooks, 300 pots"), [None, Some(1), Some(4)]);
-        assert_eq!(said("half-a-dozen cooks"), [None, Some(1), Some(6)]);
+        assert_eq!(said("seven cooks"), [Some(1), Some(7)]);
+        assert_eq!(said("sevn cooks"), [Some(1), Some(7)]);
+        assert_eq!(said("4x cooks, 300 pots"), [Some(1), Some(4)]);
+        assert_eq!(said("half-a-dozen cooks"), [Some(1), Some(6)]);
         let parts = choices("a dozen cooks, one in red, the rest in blue").of;
         assert!(parts.contains(&Some(11)), "{parts:?}");
         assert!(choices("ten cooks, half of them bald").of.contains(&Some(5)));
         assert!(!choices("ten cooks").of.contains(&Some(5)));
+    }
+
+    #[test]
+    fn people_that_are_counted_first_have_a_number() {
+        for (prompt, number) in [
+            ("four cooks in a yard", vec![Some(1), Some(4)]),
+            ("a trio of cooks", vec![Some(1), Some(3)]),
+            ("fuor cooks", vec![Some(1), Some(4)]),
+            ("cooks, two of them bald", vec![None, Some(1), Some(2)]),
+            ("four cooks and waiters", vec![None, Some(1), Some(4)]),
+            ("cooks in two rows", vec![None, Some(1)]),
+        ] {
+            assert_eq!(Choices::of(prompt).unwrap().number, number, "{prompt}");
+        }
+    }
+
+    #[test]
+    fn kinds_that_nothing_joins_are_counted_each() {
+        for (prompt, kinds) in [
+            ("4 cooks, aprons, kitchen, row", 1),
+            ("4 cooks, 2 waiters, in two rows", 2),
+            ("4 cooks, some waiters", 2),
+            ("4 cooks and waiters", 6),
+            ("cook, waiter, maid", 6),
+        ] {
+            assert_eq!(Choices::of(prompt).unwrap().kinds, kinds, "{prompt}");
+        }
     }
 
     #[test]

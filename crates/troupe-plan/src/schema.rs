@@ -91,10 +91,15 @@ fn write(schema: &Value, keys: &Keys, choices: Option<&Choices>, text: &mut Stri
         member("enum", text);
         text.push_str(&constants.to_string());
     }
+    // People are the list whose items have a noun.
+    let people = schema.pointer("/items/properties/noun").and(choices);
     for keyword in KEYWORDS {
         if let Some(value) = schema.get(keyword) {
             member(keyword, text);
-            text.push_str(&value.to_string());
+            match people.filter(|_| keyword == "maxItems") {
+                Some(choices) => text.push_str(&choices.kinds.to_string()),
+                None => text.push_str(&value.to_string()),
+            }
         }
     }
     if let Some(items) = schema.get("items") {
