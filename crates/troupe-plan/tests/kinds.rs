@@ -253,7 +253,7 @@ proptest! {
             let stated = &stated[..if more == 0 { 0 } else { 2 }];
             let all: [People<'_>; 3] =
                 [(nurses, "night nurse", stated), (patients, "patient", stated), (Some(1), "chef", &[])];
-            request(at, brief(&all[..1 + more as usize]))
+            request(at, brief(&all[..=more as usize]))
         }).collect();
         let cast = cast(&axes, Seed(seed), &pictures, range());
         prop_assert!(cast.refused.is_empty());
