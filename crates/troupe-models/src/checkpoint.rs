@@ -64,7 +64,9 @@ pub enum ModelIndexError {
         source: serde_json::Error,
     },
     /// The pipeline is another one.
-    #[error("`{model}` is a {found}, and a StableDiffusionPipeline or StableDiffusionXLPipeline was wanted")]
+    #[error(
+        "`{model}` is a {found}, and a StableDiffusionPipeline or StableDiffusionXLPipeline was wanted"
+    )]
     Pipeline {
         /// The name of the model.
         model: String,
@@ -169,7 +171,10 @@ mod tests {
         let xl = INDEX.replace("StableDiffusionPipeline", "StableDiffusionXLPipeline");
         let whole = xl.replace("\"unet\"", parts);
         let index = ModelIndex::parse("m", &whole).unwrap();
-        assert_eq!((index.kind, index.zeros_for_empty_prompt), (PipelineKind::StableDiffusionXl, true));
+        assert_eq!(
+            (index.kind, index.zeros_for_empty_prompt),
+            (PipelineKind::StableDiffusionXl, true)
+        );
         let said = whole.replace("{\"_class", "{\"force_zeros_for_empty_prompt\": false, \"_class");
         assert!(!ModelIndex::parse("m", &said).unwrap().zeros_for_empty_prompt);
         let error = ModelIndex::parse("m", &xl).unwrap_err().to_string();

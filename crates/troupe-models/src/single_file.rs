@@ -258,7 +258,7 @@ fn scheduler(file: &TensorFile, unet: &Weights, family: Family) -> Value {
     let last = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias";
     let velocity = marked("v_pred") || (family == Family::Sd2 && deviation(unet, last) > 0.09);
     let prediction = if velocity { "v_prediction" } else { "epsilon" };
-    configs::scheduler(prediction, marked("v_pred") && marked("ztsnr"))
+    configs::scheduler(prediction, marked("v_pred") && marked("ztsnr"), family)
 }
 
 /// The standard deviation of a vector's numbers; 0 where there is none.

@@ -105,8 +105,17 @@ enum CanvasWord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PaintConfig {
-    /// The diffusion model: a name in the manifest, or a path to a diffusers folder.
+    /// The diffusion model: a name in the manifest, a diffusers folder, a checkpoint in one file, or
+    /// `hf:org/name` in the cache of the hub.
     pub model: String,
+    /// Another autoencoder than the model's: a diffusers folder or a file; empty for none.
+    pub vae: String,
+    /// Textual inversions; a prompt says the name of the file.
+    pub embeddings: Vec<String>,
+    /// The layer of the text encoder that is listened to, as the web UI counts: 1 is the last.
+    pub clip_skip: usize,
+    /// The side of the tiles in which the picture is decoded, in pixels; 0 is in one piece.
+    pub vae_tile: usize,
     /// What shouldn't be seen.
     pub negative: String,
     /// How many threads compute, at most 1024; 0 is one for each core.
@@ -146,6 +155,12 @@ impl PaintConfig {
             Err(format!("`paint.{key}` takes {least} to {most}, and is {value}"))
         };
         within("steps", f64::from(self.steps), 1.0, 1000.0)?;
+        if !(1..=32).contains(&self.clip_skip) {
+            return Err(format!("`paint.clip_skip` takes 1 to 32, and is {}", self.clip_skip));
+        }
+        if 8192 < self.vae_tile {
+            return Err(format!("`paint.vae_tile` takes 0 to 8192, and is {}", self.vae_tile));
+        }
         within("eta", self.eta, 0.0, 1.0)?;
         within("guidance", self.guidance, 1.0, 50.0)?;
         within("guidance_rescale", self.guidance_rescale, 0.0, 1.0)?;

@@ -1,5 +1,7 @@
 //! `models/manifest.toml`: the models that are known by name, and where their files lie.
 
+mod hub;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,10 +21,15 @@ pub struct Manifest {
     /// The folder that the entries' paths start from.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// The cache of Hugging Face's hub, in which `hf:org/name` is looked for.
+    #[serde(skip)]
+    pub hub: Option<PathBuf>,
     /// Language models.
     pub planner: Vec<Entry>,
     /// Diffusion models.
     pub painter: Vec<Entry>,
+    /// Pairs of classifiers of what was painted: a folder with `first` and `second`.
+    pub judge: Vec<Entry>,
 }
 
 /// One model.
@@ -76,7 +83,7 @@ pub struct Found {
 /// Whether a file is the one that the manifest means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verified {
-    /// `planner/starter` or `painter/starter`.
+    /// `planner/starter`, `painter/starter` or `judge/starter`.
     pub model: String,
     /// The file.
     pub file: PathBuf,
@@ -124,7 +131,7 @@ pub enum ManifestError {
     },
     /// A scheme that isn't supported.
     #[error(
-        "`{0}` would be fetched from the internet, and this version reads local files only; name a path"
+        "`{0}` isn't in the cache of the hub; it would be fetched from the internet, and this version reads local files only: name a path, or fetch it with `hf download`"
     )]
     Remote(String),
     /// Another file than the manifest means.
@@ -193,7 +200,11 @@ impl Manifest {
         name: &str,
     ) -> Result<Found, ManifestError> {
         if name.starts_with("hf:") || name.contains("://") {
-            return Err(ManifestError::Remote(name.to_owned()));
+            let cached = self.hub.as_deref().and_then(|hub| hub::resolve(hub, name));
+            let path = cached.ok_or_else(|| ManifestError::Remote(name.to_owned()))?;
+            let last = name.rsplit(['/', ':']).next().unwrap_or(name);
+            let name = last.split('@').next().unwrap_or(last).trim_end_matches(".safetensors");
+            return Ok(Found { name: name.to_owned(), path, entry: None });
         }
         if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
             let path = self.folder.join(&entry.path);
@@ -206,6 +217,8 @@ impl Manifest {
         let path = PathBuf::from(name);
         if !name.is_empty() && path.exists() {
             let stem = path.file_stem().map(|it| it.to_string_lossy().into_owned());
+            // A repository in a cache is its snapshot.
+            let path = hub::snapshot_of(&path).unwrap_or(path);
             return Ok(Found { name: stem.unwrap_or_default(), path, entry: None });
         }
         let known: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -215,7 +228,8 @@ impl Manifest {
 
     /// Compares every file of every known model with its hash.
     pub fn verify(&self) -> Vec<Verified> {
-        let kinds = [("planner", &self.planner), ("painter", &self.painter)];
+        let kinds =
+            [("planner", &self.planner), ("painter", &self.painter), ("judge", &self.judge)];
         let mut verified = Vec::new();
         for (kind, entries) in kinds {
             for entry in entries {

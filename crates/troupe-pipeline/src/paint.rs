@@ -2,6 +2,7 @@
 
 mod folder;
 mod loras;
+mod network;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,9 @@ impl Document for PictureRecord {
 
     fn check(&self) -> Result<(), String> {
         self.paint.check()?;
-        let names = self.paint.loras.iter().map(|lora| &lora.path).chain([&self.paint.model]);
+        let names = self.paint.loras.iter().map(|lora| &lora.path);
+        let names = names.chain(&self.paint.embeddings);
+        let names = names.chain([&self.paint.model, &self.paint.vae]);
         if let Some(path) = names.into_iter().find(|name| name.contains(['/', '\\', '\0'])) {
             return Err(format!("models and LoRAs go by name in a picture, and this is `{path}`"));
         }
@@ -308,9 +311,10 @@ impl Easel {
     fn named(&self, paint: &PaintConfig) -> PaintConfig {
         let mut paint = paint.clone();
         paint.model.clone_from(&self.model.name);
-        for lora in &mut paint.loras {
-            let name = Path::new(&lora.path).file_name();
-            lora.path = name.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+        let paths = paint.loras.iter_mut().map(|lora| &mut lora.path);
+        for path in paths.chain(&mut paint.embeddings).chain([&mut paint.vae]) {
+            let name = Path::new(&*path).file_name();
+            *path = name.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
         }
         paint
     }

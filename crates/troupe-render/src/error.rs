@@ -2,8 +2,10 @@
 
 use troupe_models::checkpoint::ModelIndexError;
 use troupe_models::config::ConfigError;
+use troupe_models::embedding::EmbeddingError;
 use troupe_models::error::ModelError;
 use troupe_models::lora::LoraError;
+use troupe_models::single_file::SingleFileError;
 use troupe_models::tokenizer::TokenizerError;
 use troupe_models::unet::{UNetConfigError, UNetError};
 use troupe_models::weights::{Blame, WeightsError};
@@ -36,6 +38,12 @@ pub enum RenderError {
     /// The UNet failed.
     #[error(transparent)]
     UNet(#[from] UNetError),
+    /// A textual inversion can't be used.
+    #[error(transparent)]
+    Embedding(#[from] EmbeddingError),
+    /// A checkpoint in one file can't be used.
+    #[error(transparent)]
+    SingleFile(#[from] SingleFileError),
     /// A LoRA can't be used.
     #[error(transparent)]
     Lora(#[from] LoraError),
@@ -77,11 +85,15 @@ impl RenderError {
                 Some(error.blame())
             }
             Self::Lora(error) => Some(error.blame()),
+            Self::Embedding(EmbeddingError::Weights(error))
+            | Self::SingleFile(SingleFileError::Weights(error)) => Some(error.blame()),
             Self::Index(_)
             | Self::Config(_)
             | Self::UNetConfig(_)
             | Self::Scheduler(_)
             | Self::Tokenizer(_)
+            | Self::Embedding(_)
+            | Self::SingleFile(_)
             | Self::Mismatch(_) => Some(Blame::Asset),
             Self::Model(_)
             | Self::UNet(_)

@@ -4,11 +4,16 @@
 //! function of, its noise included; how the job came about is not known here.
 
 mod error;
+mod files;
 mod job;
 mod noise;
 mod painter;
+mod repaint;
+mod text;
 
 pub use error::RenderError;
+pub use files::{Options, PainterFiles, TextFiles, TokenizerFiles};
 pub use job::{Cell, Job, Noise, Person, Picture, Scene, Settings, Tensor4, Watcher};
-pub use painter::{Painter, PainterFiles, cell};
+pub use painter::{Painter, cell};
+pub use repaint::Repaint;
 pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled};

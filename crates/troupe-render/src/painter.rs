@@ -3,60 +3,28 @@
 use candle_core::Tensor;
 use troupe_core::layout::Canvas;
 use troupe_core::region::{Placed, Regions, TokenGrid};
-use troupe_models::checkpoint::ModelIndex;
-use troupe_models::clip::{ClipConfig, ClipLayer, ClipTextEncoder};
 use troupe_models::config::TextFile;
 use troupe_models::lora::{Applied, Scaled, attach};
-use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
-use troupe_models::unet::{Conditioning, Isolation, PreparedContext, UNet, UNetConfig};
-use troupe_models::vae::{Blemish, VaeConfig, VaeDecoder, blemish};
-use troupe_models::weights::Weights;
+use troupe_models::unet::{Added, Conditioning, Isolation, PreparedContext, UNet, UNetConfig};
+use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blemish};
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig, rescale_guidance};
 
+use crate::files::PainterFiles;
 use crate::noise::NoiseSource;
+use crate::text::Texts;
 use crate::{Cell, Job, Picture, RenderError, Scene, Settings, Tensor4, Watcher};
-
-/// The parts of a diffusers folder. Texts are whole files; names are for messages.
-#[derive(Debug)]
-pub struct PainterFiles<'a> {
-    /// What the model is called.
-    pub name: &'a str,
-    /// `model_index.json`.
-    pub index: &'a str,
-    /// `scheduler/scheduler_config.json`.
-    pub scheduler: &'a str,
-    /// `tokenizer/tokenizer_config.json`, if there is one.
-    pub tokenizer_config: Option<TextFile<'a>>,
-    /// `tokenizer/tokenizer.json`, or `vocab.json` and `merges.txt`.
-    pub tokenizer: (TextFile<'a>, Option<TextFile<'a>>),
-    /// `text_encoder/config.json`.
-    pub text_encoder_config: TextFile<'a>,
-    /// The weights of the text encoder.
-    pub text_encoder: Weights,
-    /// `unet/config.json`.
-    pub unet_config: &'a str,
-    /// The weights of the UNet.
-    pub unet: Weights,
-    /// `vae/config.json`.
-    pub vae_config: TextFile<'a>,
-    /// The weights of the autoencoder.
-    pub vae: Weights,
-}
 
 /// A loaded model with its LoRAs merged in.
 #[derive(Debug)]
 pub struct Painter {
     scheduler: SchedulerConfig,
-    tokenizer: Tokenizer,
-    text_encoder: ClipTextEncoder,
+    texts: Texts,
+    zeros_for_empty_prompt: bool,
     unet: UNet,
     vae: VaeDecoder,
-}
-
-/// An encoded prompt, and what a person should know of it.
-struct Encoded<'a> {
-    painter: &'a Painter,
-    notes: Vec<String>,
+    /// Of a model that is given a picture to change.
+    pub(crate) vae_encoder: Option<VaeEncoder>,
+    pub(crate) tiles: Option<Tiles>,
 }
 
 impl Painter {
@@ -69,44 +37,41 @@ impl Painter {
         files: PainterFiles<'_>,
         loras: &[Scaled],
     ) -> Result<(Self, Vec<Applied>), RenderError> {
-        ModelIndex::parse(files.name, files.index)?;
         let scheduler = SchedulerConfig::parse(files.scheduler)?;
         let unet_config = UNetConfig::from_json(files.unet_config)?;
-        if unet_config.addition.is_some() {
-            return Err(RenderError::Mismatch(
-                "the UNet wants a pooled text, which a pipeline with one text encoder hasn't"
-                    .to_owned(),
-            ));
-        }
-        let clip_config = ClipConfig::from_json(files.text_encoder_config)?;
         let vae_config = VaeConfig::from_json(files.vae_config)?;
-        let tokenizer_config = match files.tokenizer_config {
-            Some(file) => TokenizerConfig::from_json(file)?,
-            None => TokenizerConfig::default(),
-        };
-        let tokenizer = match files.tokenizer {
-            (whole, None) => Tokenizer::from_json(whole, &tokenizer_config)?,
-            (vocabulary, Some(merges)) => {
-                Tokenizer::from_vocab_and_merges(vocabulary, merges, &tokenizer_config)?
-            }
-        };
-        fits("text tokens", clip_config.vocabulary(), tokenizer.vocabulary_size(), usize::ge)?;
-        fits("text positions", clip_config.positions(), tokenizer.length(), usize::ge)?;
-        fits("text width", unet_config.cross_attention_dim, clip_config.width(), usize::eq)?;
-        fits("latent channels", unet_config.in_channels, vae_config.latent_channels(), usize::eq)?;
-        fits("latent channels", unet_config.out_channels, vae_config.latent_channels(), usize::eq)?;
+        let latents = vae_config.latent_channels();
+        // An inpainting model is also given a mask and the masked picture.
+        let repaints = unet_config.in_channels == 2 * latents + 1;
+        if !repaints {
+            fits("latent channels", unet_config.in_channels, latents, usize::eq)?;
+        }
+        fits("latent channels", unet_config.out_channels, latents, usize::eq)?;
         fits("pixels a latent", 8, vae_config.pixels_per_latent(), usize::eq)?;
 
-        let attached = attach(loras, &files.unet, &files.text_encoder)?;
+        let none = || RenderError::Mismatch("the model has no text encoder".to_owned());
+        let first = files.texts.first().ok_or_else(none)?;
+        let attached = attach(loras, &files.unet, &first.weights)?;
+        let texts = Texts::load(
+            files.index.kind,
+            files.options.clip_skip,
+            files.texts,
+            attached.text_encoder,
+            &files.embeddings,
+        )?;
+        fits("text width", unet_config.cross_attention_dim, texts.width(), usize::eq)?;
+        let pooled = unet_config.addition.map_or(0, |addition| addition.pooled);
+        fits("pooled text width", pooled, texts.pooled_width().unwrap_or(0), usize::eq)?;
+        let encoder = || VaeEncoder::new(vae_config.clone(), &files.vae);
         let painter = Self {
             scheduler,
-            tokenizer,
-            text_encoder: ClipTextEncoder::new(
-                clip_config,
-                &files.text_encoder.with_adapters(attached.text_encoder),
-            )?,
+            texts,
+            zeros_for_empty_prompt: files.index.zeros_for_empty_prompt,
+            vae_encoder: if repaints { Some(encoder()?) } else { None },
             unet: UNet::new(unet_config, &files.unet.with_adapters(attached.unet))?,
             vae: VaeDecoder::new(vae_config, &files.vae)?,
+            // From pixels to latents, in multiples of four.
+            tiles: Tiles::new((files.options.tile >> 5) << 2),
         };
         Ok((painter, attached.applied))
     }
@@ -117,11 +82,22 @@ impl Painter {
     ///
     /// If the job can't be done by this model, the numbers come to nothing, or the watcher stops it.
     pub fn paint(&self, job: &Job, watcher: &mut dyn Watcher) -> Result<Picture, RenderError> {
+        let given = self.given_nothing(job)?;
+        self.paint_given(job, given.as_ref(), watcher)
+    }
+
+    /// Paints with what an inpainting model is given beside the latents.
+    pub(crate) fn paint_given(
+        &self,
+        job: &Job,
+        given: Option<&Tensor>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Picture, RenderError> {
         let Settings { sampling, guidance, guidance_rescale, .. } = job.settings;
         let steps = sampling.steps;
         let schedule = NoiseSchedule::new(&self.scheduler, sampling)?;
         let grid = latents_of(job.canvas);
-        let channels = self.unet.config().in_channels;
+        let channels = self.vae.config().latent_channels();
         let (context, notes) = self.context(job, grid)?;
         let isolated = isolated_steps(job.settings);
         let mut source = NoiseSource::new(&job.noise, channels, grid, steps);
@@ -139,10 +115,14 @@ impl Painter {
                     } else {
                         Isolation::Free
                     };
+                    let entering = match given {
+                        Some(given) => Tensor::cat(&[latents, given], 3)?,
+                        None => latents.clone(),
+                    };
                     if !guided {
-                        return Ok(self.unet.forward(latents, timestep, &context, isolation)?);
+                        return Ok(self.unet.forward(&entering, timestep, &context, isolation)?);
                     }
-                    let both = Tensor::cat(&[latents, latents], 0)?;
+                    let both = Tensor::cat(&[&entering, &entering], 0)?;
                     let both = self.unet.forward(&both, timestep, &context, isolation)?;
                     let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
                     let guided = (&without + ((&with - &without)? * guidance)?)?;
@@ -156,7 +136,10 @@ impl Painter {
             },
         )?;
         watcher.step(steps, steps, &|| channels_first(&latents))?;
-        let picture = self.vae.decode(&latents)?;
+        let picture = match self.tiles {
+            Some(tiles) => self.vae.decode_tiled(&latents, tiles)?,
+            None => self.vae.decode(&latents)?,
+        };
         match blemish(&picture)? {
             Some(Blemish::NotFinite) => return Err(RenderError::Blemish("not made of numbers")),
             Some(Blemish::Flat) => return Err(RenderError::Blemish("of one colour all over")),
@@ -171,23 +154,32 @@ impl Painter {
         job: &Job,
         grid: TokenGrid,
     ) -> Result<(PreparedContext, Vec<String>), RenderError> {
-        let mut encoder = Encoded { painter: self, notes: Vec::new() };
+        let mut notes = Vec::new();
         let mut rows = Vec::new();
+        let mut pooled = Vec::new();
         if 1.0 < job.settings.guidance {
-            rows.push(Conditioning::Plain(encoder.encode(&job.negative)?));
+            let mut negative = self.texts.encode(&job.negative, &mut notes)?;
+            if self.zeros_for_empty_prompt && job.negative.trim().is_empty() {
+                negative = negative.zeros()?;
+            }
+            rows.push(Conditioning::Plain(negative.context));
+            pooled.extend(negative.pooled);
         }
         let regions = match &job.scene {
             Scene::Plain(prompt) => {
-                rows.push(Conditioning::Plain(encoder.encode(prompt)?));
+                let prompt = self.texts.encode(prompt, &mut notes)?;
+                rows.push(Conditioning::Plain(prompt.context));
+                pooled.extend(prompt.pooled);
                 None
             }
             Scene::Group { base, people } => {
-                let base = encoder.encode(base)?;
+                let base = self.texts.encode(base, &mut notes)?;
                 let regions = people
                     .iter()
-                    .map(|person| encoder.encode(&person.prompt))
-                    .collect::<Result<_, _>>()?;
-                rows.push(Conditioning::Regional { base, regions });
+                    .map(|person| Ok(self.texts.encode(&person.prompt, &mut notes)?.context))
+                    .collect::<Result<_, RenderError>>()?;
+                rows.push(Conditioning::Regional { base: base.context, regions });
+                pooled.extend(base.pooled);
                 let placed = people
                     .iter()
                     .map(|person| Placed { bounds: person.bounds, depth: person.depth })
@@ -195,8 +187,13 @@ impl Painter {
                 Some(Regions::new(placed, job.settings.base_ratio))
             }
         };
-        let context = self.unet.prepare(&rows, &[], regions.as_ref(), grid)?;
-        Ok((context, encoder.notes))
+        // The picture is a whole one of its own size.
+        let (height, width) = (f64::from(job.canvas.height()), f64::from(job.canvas.width()));
+        let time_ids = [height, width, 0.0, 0.0, height, width];
+        let added: Vec<Added> =
+            pooled.into_iter().map(|pooled| Added { pooled, time_ids }).collect();
+        let context = self.unet.prepare(&rows, &added, regions.as_ref(), grid)?;
+        Ok((context, notes))
     }
 }
 
@@ -216,21 +213,6 @@ pub fn cell(unet_config: &str, vae_config: TextFile<'_>) -> Result<Cell, RenderE
     Ok(Cell { width: side, height: side })
 }
 
-impl Encoded<'_> {
-    /// Shape `(tokens, width)`.
-    fn encode(&mut self, prompt: &str) -> Result<Tensor, RenderError> {
-        let tokens = self.painter.tokenizer.encode(prompt)?;
-        if 0 < tokens.dropped {
-            self.notes.push(format!(
-                "a prompt has {} tokens too many for the text encoder, which doesn't read `{}`",
-                tokens.dropped, tokens.dropped_text
-            ));
-        }
-        let layer = ClipLayer { skipped: 0, normed: true };
-        Ok(self.painter.text_encoder.encode(&tokens.ids, &[], layer)?.hidden)
-    }
-}
-
 /// In how many steps people don't see one another: `ceil(isolate · steps)`.
 #[expect(
     clippy::cast_possible_truncation,
@@ -243,7 +225,7 @@ fn isolated_steps(settings: Settings) -> usize {
     ((settings.isolate * settings.sampling.steps as f64) - 1e-9).ceil().max(0.0) as usize
 }
 
-fn fits(
+pub(crate) fn fits(
     what: &str,
     wanted: usize,
     found: usize,
@@ -255,7 +237,7 @@ fn fits(
     Err(RenderError::Mismatch(format!("{what} are {found} in one part and {wanted} in another")))
 }
 
-fn latents_of(canvas: Canvas) -> TokenGrid {
+pub(crate) fn latents_of(canvas: Canvas) -> TokenGrid {
     let side = |pixels: u32| usize::try_from(pixels.div_ceil(8)).unwrap_or(usize::MAX);
     TokenGrid { height: side(canvas.height()), width: side(canvas.width()) }
 }

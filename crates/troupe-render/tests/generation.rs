@@ -9,11 +9,12 @@ use serde_json::Value;
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
+use troupe_models::checkpoint::ModelIndex;
 use troupe_models::config::TextFile;
 use troupe_models::weights::Weights;
 use troupe_render::{
-    Adapter, Job, Noise, Painter, PainterFiles, Person, RenderError, Scaled, Scene, Settings,
-    Tensor4, Watcher,
+    Adapter, Job, Noise, Options, Painter, PainterFiles, Person, RenderError, Scaled, Scene,
+    Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule, TimestepSpacing};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
@@ -74,23 +75,26 @@ fn painter(loras: &[(&str, f64)]) -> Painter {
         })
         .collect();
     let files = PainterFiles {
-        name: "tiny",
-        index: &index,
+        index: ModelIndex::parse("tiny", &index).unwrap(),
         scheduler: &scheduler,
-        tokenizer_config: Some(TextFile {
-            name: "tokenizer_config.json",
-            bytes: tokenizer_config.as_bytes(),
-        }),
-        tokenizer: (TextFile { name: "tokenizer.json", bytes: tokenizer.as_bytes() }, None),
-        text_encoder_config: TextFile {
-            name: "text_encoder/config.json",
-            bytes: text_encoder.as_bytes(),
-        },
-        text_encoder: weights("model/text_encoder/model.safetensors"),
+        texts: vec![TextFiles {
+            tokenizer_config: Some(TextFile {
+                name: "tokenizer_config.json",
+                bytes: tokenizer_config.as_bytes(),
+            }),
+            tokenizer: TokenizerFiles::Whole(TextFile {
+                name: "tokenizer.json",
+                bytes: tokenizer.as_bytes(),
+            }),
+            config: TextFile { name: "text_encoder/config.json", bytes: text_encoder.as_bytes() },
+            weights: weights("model/text_encoder/model.safetensors"),
+        }],
         unet_config: &unet,
         unet: weights("model/unet/diffusion_pytorch_model.safetensors"),
         vae_config: TextFile { name: "vae/config.json", bytes: vae.as_bytes() },
         vae: weights("model/vae/diffusion_pytorch_model.safetensors"),
+        embeddings: Vec::new(),
+        options: Options::default(),
     };
     let (painter, applied) = Painter::load(files, &loras).unwrap();
     assert_eq!(applied.len(), loras.len());

@@ -157,9 +157,12 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct PaintFlags {
-    /// The painter: a name in the manifest or a diffusers folder
+    /// The painter: a name in the manifest, a diffusers folder, a checkpoint file or hf:ORG/NAME
     #[arg(long, value_name = "M")]
     pub(crate) model: Option<String>,
+    /// Another autoencoder than the model's: a diffusers folder or a file
+    #[arg(long, value_name = "V")]
+    pub(crate) vae: Option<String>,
     /// A LoRA file and its scale; may be given several times, and replaces the configured ones
     #[arg(long = "lora", value_name = "FILE[:SCALE]")]
     pub(crate) loras: Vec<String>,

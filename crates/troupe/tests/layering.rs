@@ -151,6 +151,8 @@ fn pure_crates_are_silent_and_touch_nothing() {
         for file in files.iter().filter(|it| !it.ends_with("tests.rs")) {
             let text = fs::read_to_string(file).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            // The trait by itself reads bytes in memory.
+            let code = code.replace("use std::io::Read;\n", "");
             for it in forbidden {
                 assert!(!code.contains(it), "{} uses {it}", file.display());
             }

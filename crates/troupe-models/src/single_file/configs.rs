@@ -157,7 +157,13 @@ pub(super) fn text_encoder(
 
 /// `scheduler/scheduler_config.json`: the noise levels are the same in the three families
 /// (`linear_start`, `linear_end` and `timesteps` of their configurations).
-pub(super) fn scheduler(prediction: &str, zero_terminal_snr: bool) -> Value {
+pub(super) fn scheduler(prediction: &str, zero_terminal_snr: bool, family: Family) -> Value {
+    // SD 1.x and 2.x leave the spacing to the sampler, in their folders too.
+    let spacing = match (zero_terminal_snr, family) {
+        (true, _) => Value::from("trailing"),
+        (false, Family::Sdxl) => Value::from("leading"),
+        (false, Family::Sd1 | Family::Sd2) => Value::Null,
+    };
     json!({
         "_class_name": "DDIMScheduler",
         "beta_schedule": "scaled_linear",
@@ -169,7 +175,7 @@ pub(super) fn scheduler(prediction: &str, zero_terminal_snr: bool) -> Value {
         "clip_sample": false,
         "set_alpha_to_one": false,
         "steps_offset": 1,
-        "timestep_spacing": if zero_terminal_snr { "trailing" } else { "leading" },
+        "timestep_spacing": spacing,
     })
 }
 

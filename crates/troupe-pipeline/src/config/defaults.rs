@@ -23,6 +23,10 @@ impl Default for PaintConfig {
     fn default() -> Self {
         Self {
             model: "starter".to_owned(),
+            vae: String::new(),
+            embeddings: Vec::new(),
+            clip_skip: 1,
+            vae_tile: 0,
             negative: String::new(),
             threads: 0,
             sampler: "dpm++2m".to_owned(),

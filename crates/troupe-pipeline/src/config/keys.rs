@@ -92,6 +92,10 @@ pub(super) const SIZE: Takes = Takes::Table(&[
 
 const PAINT: Takes = Takes::Table(&[
     key("model", Takes::Text),
+    key("vae", Takes::Text),
+    key("embeddings", Takes::List(&Takes::Text)),
+    key("clip_skip", Takes::Whole(1, 32)),
+    key("vae_tile", Takes::Whole(0, 8192)),
     key("negative", Takes::Text),
     key("threads", Takes::Whole(0, 1024)),
     key("sampler", Takes::Sampler),

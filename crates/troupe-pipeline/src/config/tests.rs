@@ -179,7 +179,7 @@ fn wrong_types_say_what_was_wanted() {
     check("paint.steps = \"x\"", 1, 15, &[steps, "the text \"x\""]);
     check("paint.steps = 2.5", 1, 15, &[steps, "it is 2.5"]);
     check("paint.steps = true", 1, 15, &[steps, "it is true"]);
-    check("paint = 5", 1, 9, &["a table of model, negative", "it is 5"]);
+    check("paint = 5", 1, 9, &["a table of model, vae, embeddings", "it is 5"]);
     check("paint.model = 1", 1, 15, &["a text in quotes for `paint.model`"]);
     check("paint.rng = \"cuda\"", 1, 13, &["\"troupe\" or \"torch-cpu\" for `paint.rng`"]);
     check("paint.spacing = 1", 1, 17, &["\"model\" or \"leading\" or \"trailing\""]);

@@ -1,47 +1,85 @@
-//! The files of a diffusers folder.
+//! The files of a diffusion model: a diffusers folder, or a checkpoint in one file.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use troupe_core::layout::Canvas;
+use troupe_models::checkpoint::{ModelIndex, PipelineKind};
 use troupe_models::config::TextFile;
+use troupe_models::embedding::Embedding;
 use troupe_models::hash::{checkpoint_hash, sha256};
 use troupe_models::lora::attach;
-use troupe_models::weights::{Blame, Bytes, Weights};
-use troupe_render::{Applied, Cell, Painter, PainterFiles, RenderError, Scaled};
+use troupe_models::single_file::{SingleFile, vae_file};
+use troupe_models::weights::Weights;
+use troupe_render::{
+    Applied, Cell, Options, Painter, PainterFiles, RenderError, Scaled, TextFiles, TokenizerFiles,
+};
 
-use crate::files;
+use super::network::{Mapped, Network, map, optional_text, text};
+use crate::config::PaintConfig;
 use crate::manifest::{Found, ManifestError};
 use crate::paint::Hashed;
 use crate::{PipelineError, Studio};
 
-/// The largest text file beside the weights, in bytes.
-const LARGEST_TEXT: u64 = 16 << 20;
-/// The weights of a UNet as diffusers names them.
-const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
-const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
-const TEXT_ENCODER: &str = "text_encoder/model.safetensors";
+/// Networks of a folder, and what their files are called.
+const UNET: (&str, &str) = ("unet", "diffusion_pytorch_model");
+const VAE: (&str, &str) = ("vae", "diffusion_pytorch_model");
+const TEXT_ENCODERS: [(&str, &str); 2] = [("text_encoder", "model"), ("text_encoder_2", "model")];
+const TOKENIZERS: [&str; 2] = ["tokenizer", "tokenizer_2"];
 
 /// A diffusion model on disk.
 #[derive(Debug)]
 pub struct ModelFolder {
     found: Found,
+    form: Form,
     unet_config: String,
     vae_config: String,
+    /// The file by whose hash the model is known: that of the UNet, the first of several, or the
+    /// checkpoint.
     unet: Mapped,
+    /// Its path inside of the folder; empty for a checkpoint in one file.
+    unet_file: String,
     /// The SHA-256 of the UNet's file, once it is asked for: a gigabyte and more are hashed once.
     unet_sha256: OnceLock<String>,
+    extras: Extras,
 }
 
-/// A mapped file and where it lies.
-struct Mapped {
-    path: PathBuf,
-    bytes: Bytes,
+/// How a model lies on disk.
+#[derive(Debug)]
+enum Form {
+    /// As diffusers saves it: the UNet, and the text encoders.
+    Folder {
+        /// In this order.
+        networks: Vec<Network>,
+    },
+    /// In one file.
+    File(Box<SingleFile>),
 }
 
-impl std::fmt::Debug for Mapped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.path.display())
+/// What the configuration puts beside a model.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Another autoencoder: a folder or a file.
+    vae: Option<PathBuf>,
+    embeddings: Vec<PathBuf>,
+    options: Options,
+}
+
+/// The texts of a tokenizer's folder.
+struct TokenizerTexts {
+    config: Option<String>,
+    whole: Option<String>,
+    pair: Option<(String, String)>,
+}
+
+impl Extras {
+    fn new(paint: &PaintConfig) -> Self {
+        let options = Options { clip_skip: paint.clip_skip, tile: paint.vae_tile };
+        Self {
+            vae: (!paint.vae.is_empty()).then(|| PathBuf::from(&paint.vae)),
+            embeddings: paint.embeddings.iter().map(PathBuf::from).collect(),
+            options,
+        }
     }
 }
 
@@ -50,17 +88,13 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// If it isn't there, or not a diffusers folder; a pickle is refused for what it is, whatever its name.
+    /// If it isn't there, or neither a diffusers folder nor a checkpoint; a pickle is refused for
+    /// what it is, whatever its name.
     pub fn open(studio: &Studio) -> Result<Self, PipelineError> {
         let found = studio.manifest.painter(&studio.config.paint.model)?;
+        let extras = Extras::new(&studio.config.paint);
         if found.path.is_file() {
-            let bytes = files::map(&found.path).map_err(ManifestError::from)?;
-            let file = weights(&Mapped { path: found.path.clone(), bytes });
-            if let Err(PipelineError::Render(error)) = file
-                && error.blame() == Some(Blame::Policy)
-            {
-                return Err(error.into());
-            }
+            return Self::open_file(found, extras);
         }
         let index = found.path.join("model_index.json");
         if !index.is_file() {
@@ -68,15 +102,43 @@ impl ModelFolder {
                 kind: "painter",
                 name: found.name,
                 path: index,
-                home: "a folder in the layout of diffusers, the only form that this version reads"
+                home: "a folder in the layout of diffusers; a checkpoint in one file is named \
+                       itself"
                     .to_owned(),
             }
             .into());
         }
         let unet_config = text(&found.path.join("unet/config.json"))?;
         let vae_config = text(&found.path.join("vae/config.json"))?;
-        let unet = map(&found, UNET)?;
-        Ok(Self { found, unet_config, vae_config, unet, unet_sha256: OnceLock::new() })
+        let network = Network::find(&found, UNET.0, UNET.1)?;
+        let unet_file = network.files(&found)?.into_iter().next().unwrap_or_default();
+        let unet = map(&found.path.join(&unet_file))?;
+        Ok(Self {
+            found,
+            form: Form::Folder { networks: vec![network] },
+            unet_config,
+            vae_config,
+            unet,
+            unet_file,
+            unet_sha256: OnceLock::new(),
+            extras,
+        })
+    }
+
+    fn open_file(found: Found, extras: Extras) -> Result<Self, PipelineError> {
+        let unet = map(&found.path)?;
+        let name = found.path.display().to_string();
+        let file = SingleFile::open(&name, unet.bytes.clone()).map_err(RenderError::from)?;
+        Ok(Self {
+            found,
+            unet_config: file.unet_config.clone(),
+            vae_config: file.vae_config.clone(),
+            form: Form::File(Box::new(file)),
+            unet,
+            unet_file: String::new(),
+            unet_sha256: OnceLock::new(),
+            extras,
+        })
     }
 
     /// One cell of the deepest attention map.
@@ -99,7 +161,7 @@ impl ModelFolder {
         self.found.entry.as_ref().map(|entry| entry.knows.clone()).unwrap_or_default()
     }
 
-    /// The model by name and hash; the hash is that of the UNet.
+    /// The model by name and hash; the hash is that of the UNet, or of the checkpoint.
     pub fn hashed(&self) -> Hashed {
         let hash = checkpoint_hash(self.unet_sha256());
         Hashed { name: self.found.name.clone(), hash, scale: None }
@@ -111,7 +173,7 @@ impl ModelFolder {
 
     /// Compares the UNet's file with the manifest's hash.
     fn check_unet(&self) -> Result<(), ManifestError> {
-        self.found.compare(UNET, || Ok(self.unet_sha256().to_owned()))
+        self.found.compare(&self.unet_file, || Ok(self.unet_sha256().to_owned()))
     }
 
     /// Whether LoRAs fit the model; of the weights only the headers are read.
@@ -120,11 +182,33 @@ impl ModelFolder {
     ///
     /// If a file of weights is missing or broken, or a LoRA doesn't fit.
     pub fn fits(&self, loras: &[Scaled]) -> Result<(), PipelineError> {
-        if !loras.is_empty() {
-            let text_encoder = weights(&map(&self.found, TEXT_ENCODER)?)?;
-            attach(loras, &weights(&self.unet)?, &text_encoder)?;
+        if loras.is_empty() {
+            return Ok(());
+        }
+        let (unet, text_encoder) = match &self.form {
+            Form::File(file) => {
+                (file.unet.clone(), file.text_encoders.first().map(|part| part.weights.clone()))
+            }
+            Form::Folder { .. } => {
+                let [(folder, stem), _] = TEXT_ENCODERS;
+                let text_encoder = Network::find(&self.found, folder, stem)?;
+                (self.unet_weights()?, Some(text_encoder.weights(&self.found)?))
+            }
+        };
+        if let Some(text_encoder) = text_encoder {
+            attach(loras, &unet, &text_encoder)?;
         }
         Ok(())
+    }
+
+    fn unet_weights(&self) -> Result<Weights, PipelineError> {
+        match &self.form {
+            Form::File(file) => Ok(file.unet.clone()),
+            Form::Folder { networks } => match networks.first() {
+                Some(network) => network.weights(&self.found),
+                None => Network::find(&self.found, UNET.0, UNET.1)?.weights(&self.found),
+            },
+        }
     }
 
     /// Loads the weights with LoRAs.
@@ -133,87 +217,121 @@ impl ModelFolder {
     ///
     /// If a file is missing or broken, or a LoRA doesn't fit.
     pub fn load(&self, loras: &[Scaled]) -> Result<(Painter, Vec<Applied>), PipelineError> {
+        self.check_unet()?;
+        match &self.form {
+            Form::File(file) => self.finish(PainterFiles::of_single_file(file), loras),
+            Form::Folder { networks } => self.load_folder(networks, loras),
+        }
+    }
+
+    fn load_folder(
+        &self,
+        networks: &[Network],
+        loras: &[Scaled],
+    ) -> Result<(Painter, Vec<Applied>), PipelineError> {
         let path = &self.found.path;
         let index = text(&path.join("model_index.json"))?;
+        let index = ModelIndex::parse(&self.found.name, &index).map_err(RenderError::from)?;
         let scheduler = text(&path.join("scheduler/scheduler_config.json"))?;
-        let text_encoder_config = text(&path.join("text_encoder/config.json"))?;
-        let tokenizer_config = optional_text(&path.join("tokenizer/tokenizer_config.json"))?;
-        let whole = optional_text(&path.join("tokenizer/tokenizer.json"))?;
-        let (first, merges) = match whole {
-            Some(whole) => (("tokenizer/tokenizer.json", whole), None),
-            None => (
-                ("tokenizer/vocab.json", text(&path.join("tokenizer/vocab.json"))?),
-                Some(text(&path.join("tokenizer/merges.txt"))?),
-            ),
-        };
-        self.check_unet()?;
-        Ok(Painter::load(
-            PainterFiles {
-                name: &self.found.name,
-                index: &index,
-                scheduler: &scheduler,
-                tokenizer_config: tokenizer_config.as_ref().map(|text| TextFile {
-                    name: "tokenizer/tokenizer_config.json",
-                    bytes: text.as_bytes(),
-                }),
-                tokenizer: (
-                    TextFile { name: first.0, bytes: first.1.as_bytes() },
-                    merges.as_ref().map(|text| TextFile {
-                        name: "tokenizer/merges.txt",
-                        bytes: text.as_bytes(),
-                    }),
-                ),
-                text_encoder_config: TextFile {
-                    name: "text_encoder/config.json",
-                    bytes: text_encoder_config.as_bytes(),
-                },
-                text_encoder: weights(&checked(&self.found, TEXT_ENCODER)?)?,
-                unet_config: &self.unet_config,
-                unet: weights(&self.unet)?,
-                vae_config: TextFile { name: "vae/config.json", bytes: self.vae_config.as_bytes() },
-                vae: weights(&checked(&self.found, VAE)?)?,
-            },
-            loras,
-        )?)
-    }
-}
-
-fn text(path: &Path) -> Result<String, ManifestError> {
-    Ok(files::read_text(path, LARGEST_TEXT)?)
-}
-
-fn optional_text(path: &Path) -> Result<Option<String>, ManifestError> {
-    if path.exists() { text(path).map(Some) } else { Ok(None) }
-}
-
-/// Maps a file of weights; one under a pickle's name is mapped too, so that it is refused for what it is.
-fn map(found: &Found, file: &str) -> Result<Mapped, PipelineError> {
-    let path = found.path.join(file);
-    let pickle = path.with_extension("bin");
-    let path = if !path.exists() && pickle.exists() { pickle } else { path };
-    if !path.exists() {
-        let home = "the folder of its model".to_owned();
-        return Err(ManifestError::Missing {
-            kind: "painter",
-            name: found.name.clone(),
-            path,
-            home,
+        for network in networks {
+            // The first file has been compared, and its hash is remembered.
+            for file in network.files(&self.found)?.into_iter().skip(1) {
+                self.found.check(&file)?;
+            }
         }
-        .into());
+        let count = match index.kind {
+            PipelineKind::StableDiffusion => 1,
+            PipelineKind::StableDiffusionXl => 2,
+        };
+        let mut texts = Vec::with_capacity(count);
+        for ((folder, stem), tokenizer) in TEXT_ENCODERS.into_iter().zip(TOKENIZERS).take(count) {
+            let config = text(&path.join(folder).join("config.json"))?;
+            let network = Network::find(&self.found, folder, stem)?;
+            let tokenizer = TokenizerTexts::read(&path.join(tokenizer))?;
+            texts.push((config, network.checked_weights(&self.found)?, tokenizer));
+        }
+        let texts = texts.iter().map(|(config, weights, tokenizer)| TextFiles {
+            tokenizer_config: tokenizer.config.as_ref().map(|text| TextFile {
+                name: "tokenizer/tokenizer_config.json",
+                bytes: text.as_bytes(),
+            }),
+            tokenizer: tokenizer.files(),
+            config: TextFile { name: "text_encoder/config.json", bytes: config.as_bytes() },
+            weights: weights.clone(),
+        });
+        // Another autoencoder replaces this one, which need not be there then.
+        let vae = match &self.extras.vae {
+            Some(_) => self.unet_weights()?,
+            None => Network::find(&self.found, VAE.0, VAE.1)?.checked_weights(&self.found)?,
+        };
+        let files = PainterFiles {
+            index,
+            scheduler: &scheduler,
+            texts: texts.collect(),
+            unet_config: &self.unet_config,
+            unet: self.unet_weights()?,
+            vae_config: TextFile { name: "vae/config.json", bytes: self.vae_config.as_bytes() },
+            vae,
+            embeddings: Vec::new(),
+            options: Options::default(),
+        };
+        self.finish(files, loras)
     }
-    let bytes = files::map(&path).map_err(ManifestError::from)?;
-    Ok(Mapped { path, bytes })
+
+    /// Adds what the configuration puts beside the model, and loads it all.
+    fn finish(
+        &self,
+        files: PainterFiles<'_>,
+        loras: &[Scaled],
+    ) -> Result<(Painter, Vec<Applied>), PipelineError> {
+        let config;
+        let mut files = files; // It may go on to borrow what is read here.
+        files.options = self.extras.options;
+        for path in &self.extras.embeddings {
+            let word = path.file_stem().map(|it| it.to_string_lossy().into_owned());
+            let name = path.display().to_string();
+            let embedding = Embedding::read(&word.unwrap_or_default(), &name, map(path)?.bytes);
+            files.embeddings.push(embedding.map_err(RenderError::from)?);
+        }
+        if let Some(path) = &self.extras.vae {
+            if path.is_dir() {
+                config = text(&path.join("config.json"))?;
+                files.vae_config = TextFile { name: "vae/config.json", bytes: config.as_bytes() };
+                let found = Found { name: "vae".to_owned(), path: path.clone(), entry: None };
+                files.vae = Network::find(&found, "", VAE.1)?.weights(&found)?;
+            } else {
+                let name = path.display().to_string();
+                files.vae = vae_file(&name, map(path)?.bytes).map_err(RenderError::from)?;
+            }
+        }
+        Ok(Painter::load(files, loras)?)
+    }
 }
 
-fn checked(found: &Found, file: &str) -> Result<Mapped, PipelineError> {
-    let mapped = map(found, file)?;
-    found.check(file)?;
-    Ok(mapped)
-}
+impl TokenizerTexts {
+    fn read(folder: &Path) -> Result<Self, ManifestError> {
+        let config = optional_text(&folder.join("tokenizer_config.json"))?;
+        let whole = optional_text(&folder.join("tokenizer.json"))?;
+        let pair = match &whole {
+            Some(_) => None,
+            None => Some((text(&folder.join("vocab.json"))?, text(&folder.join("merges.txt"))?)),
+        };
+        Ok(Self { config, whole, pair })
+    }
 
-fn weights(mapped: &Mapped) -> Result<Weights, PipelineError> {
-    let name = mapped.path.display().to_string();
-    Ok(Weights::new(&name, mapped.bytes.clone()).map_err(RenderError::from)?)
+    fn files(&self) -> TokenizerFiles<'_> {
+        match (&self.whole, &self.pair) {
+            (Some(whole), _) => TokenizerFiles::Whole(TextFile {
+                name: "tokenizer/tokenizer.json",
+                bytes: whole.as_bytes(),
+            }),
+            (None, Some((vocabulary, merges))) => TokenizerFiles::Pair {
+                vocabulary: TextFile { name: "tokenizer/vocab.json", bytes: vocabulary.as_bytes() },
+                merges: TextFile { name: "tokenizer/merges.txt", bytes: merges.as_bytes() },
+            },
+            (None, None) => TokenizerFiles::BuiltIn,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -222,8 +340,12 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use troupe_models::weights::Bytes;
+
     use super::*;
     use crate::manifest::{Entry, PromptStyle};
+
+    const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 
     /// The SHA-256 of "abc", by FIPS 180-2.
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -253,10 +375,13 @@ mod tests {
         let path = PathBuf::from("mine");
         ModelFolder {
             found: Found { name: "mine".to_owned(), path: path.clone(), entry: Some(entry) },
+            form: Form::Folder { networks: Vec::new() },
             unet_config: String::new(),
             vae_config: String::new(),
             unet: Mapped { path, bytes },
+            unet_file: UNET.to_owned(),
             unet_sha256: OnceLock::new(),
+            extras: Extras::default(),
         }
     }
 

@@ -59,6 +59,23 @@ pub(super) fn config(
 
 /// The models' folder: as said, or `models` here, or beside one of the folders above this program.
 pub(super) fn manifest(arguments: &Arguments) -> Result<Manifest, PipelineError> {
+    Ok(Manifest { hub: hub(), ..models(arguments)? })
+}
+
+/// Where `huggingface_hub` keeps its cache, by its own variables.
+fn hub() -> Option<PathBuf> {
+    let variable = |name: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(PathBuf::from(value))
+    };
+    let home = || {
+        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        variable("HF_HOME").or_else(|| Some(cache?.join("huggingface")))
+    };
+    variable("HF_HUB_CACHE").or_else(|| Some(home()?.join("hub")))
+}
+
+fn models(arguments: &Arguments) -> Result<Manifest, PipelineError> {
     if let Some(folder) = &arguments.models {
         return Ok(Manifest::open(folder)?);
     }
@@ -90,6 +107,7 @@ pub(super) fn override_paint(
     let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
     let mut overrides: Overrides = [
         ("model", flags.model.clone()),
+        ("vae", flags.vae.clone()),
         ("negative", flags.negative.clone()),
         ("sampler", sampler),
         ("steps", flags.steps.map(|it| it.to_string())),
@@ -155,8 +173,21 @@ pub(super) fn repaint(
             None => Path::new("loras").join(&lora.path).display().to_string(),
         };
     }
+    // So it is with the autoencoder and the textual inversions.
+    let full = |name: &String, paths: &[String]| {
+        let own = paths.iter().find(|path| {
+            Path::new(path).file_name().is_some_and(|file| file.to_string_lossy() == *name)
+        });
+        own.unwrap_or(name).clone()
+    };
+    paint.vae = full(&paint.vae, std::slice::from_ref(&now.vae));
+    paint.embeddings =
+        paint.embeddings.iter().map(|name| full(name, &now.embeddings)).collect();
     if flags.model.is_some() {
         paint.model.clone_from(&now.model);
+    }
+    if flags.vae.is_some() {
+        paint.vae.clone_from(&now.vae);
     }
     if flags.negative.is_some() {
         paint.negative.clone_from(&now.negative);

@@ -1,0 +1,171 @@
+//! Prompts to what the UNet listens to: by one text encoder, or by the two of SDXL.
+
+use candle_core::Tensor;
+use troupe_models::checkpoint::PipelineKind;
+use troupe_models::clip::{ClipConfig, ClipLayer, ClipTextEncoder};
+use troupe_models::embedding::Embedding;
+use troupe_models::lora::AdapterSet;
+use troupe_models::prompt::{Chunk, Learned, chunks, has_editing};
+use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
+
+use crate::files::{TextFiles, TokenizerFiles};
+use crate::{RenderError, painter::fits};
+
+/// The most chunks of a prompt that are read, 75 tokens each.
+const MOST_CHUNKS: usize = 16;
+
+/// The text encoders of a model.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    parts: Vec<Part>,
+    layer: ClipLayer,
+}
+
+/// A text encoder with its tokenizer, and the words that were learned for it.
+#[derive(Debug)]
+struct Part {
+    tokenizer: Tokenizer,
+    encoder: ClipTextEncoder,
+    learned: Vec<Learned>,
+}
+
+/// An encoded prompt.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    /// Shape `(tokens, the widths of all encoders)`.
+    pub(crate) context: Tensor,
+    /// The whole text, `(width,)`, by an encoder with a projection.
+    pub(crate) pooled: Option<Tensor>,
+}
+
+impl Texts {
+    /// Loads the text encoders; LoRAs are for the first of them.
+    pub(crate) fn load(
+        kind: PipelineKind,
+        clip_skip: usize,
+        files: Vec<TextFiles<'_>>,
+        adapters: AdapterSet,
+        embeddings: &[Embedding],
+    ) -> Result<Self, RenderError> {
+        let wanted = match kind {
+            PipelineKind::StableDiffusion => 1,
+            PipelineKind::StableDiffusionXl => 2,
+        };
+        fits("text encoders", wanted, files.len(), usize::eq)?;
+        let layer = match kind {
+            PipelineKind::StableDiffusion => {
+                ClipLayer { skipped: clip_skip.saturating_sub(1), normed: true }
+            }
+            PipelineKind::StableDiffusionXl => {
+                ClipLayer { skipped: clip_skip.saturating_sub(1).max(1), normed: false }
+            }
+        };
+        let mut adapters = Some(adapters);
+        let mut parts = Vec::with_capacity(files.len());
+        for (index, file) in files.into_iter().enumerate() {
+            parts.push(Part::load(file, 0 < index, adapters.take().unwrap_or_default())?);
+        }
+        let widths: Vec<usize> = parts.iter().map(|part| part.encoder.config().width()).collect();
+        for embedding in embeddings {
+            embedding.fits(&widths)?;
+            for (part, vectors) in parts.iter_mut().zip(&embedding.vectors) {
+                let name = part.tokenizer.words(&embedding.word)?;
+                part.learned.push(Learned { name, vectors: vectors.clone() });
+            }
+        }
+        for part in &parts {
+            let layers = part.encoder.config().layers();
+            fits("text layers that are skipped", layers, layer.skipped, usize::gt)?;
+        }
+        Ok(Self { parts, layer })
+    }
+
+    /// The channels of a context.
+    pub(crate) fn width(&self) -> usize {
+        self.parts.iter().map(|part| part.encoder.config().width()).sum()
+    }
+
+    /// The channels of the pooled text, where there is one.
+    pub(crate) fn pooled_width(&self) -> Option<usize> {
+        let second = self.parts.get(1)?;
+        Some(second.encoder.config().projection())
+    }
+
+    /// Encodes a prompt with its weights, in as many chunks as it needs.
+    pub(crate) fn encode(
+        &self,
+        prompt: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<Encoded, RenderError> {
+        if has_editing(prompt) {
+            notes.push(format!(
+                "prompt editing with square brackets isn't known here; its words are read as they stand in `{prompt}`"
+            ));
+        }
+        let mut of_parts: Vec<Vec<Chunk>> = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            of_parts.push(chunks(&part.tokenizer, prompt, &part.learned)?);
+        }
+        let longest = of_parts.iter().map(Vec::len).max().unwrap_or(1);
+        if MOST_CHUNKS < longest {
+            notes.push(format!(
+                "a prompt has {longest} chunks of tokens, and what comes after the {MOST_CHUNKS}th isn't read"
+            ));
+        }
+        let mut contexts = Vec::with_capacity(self.parts.len());
+        let mut pooled = None;
+        for (part, mut chunks_of_part) in self.parts.iter().zip(of_parts) {
+            while chunks_of_part.len() < longest {
+                chunks_of_part.extend(chunks(&part.tokenizer, "", &[])?);
+            }
+            let mut rows = Vec::with_capacity(longest);
+            for (index, chunk) in chunks_of_part.iter().take(MOST_CHUNKS).enumerate() {
+                let output = part.encoder.encode(&chunk.ids, &chunk.learned, self.layer)?;
+                rows.push(chunk.weigh(&output.hidden)?);
+                if index == 0 && output.pooled.is_some() {
+                    pooled = output.pooled;
+                }
+            }
+            contexts.push(Tensor::cat(&rows, 0)?);
+        }
+        Ok(Encoded { context: Tensor::cat(&contexts, 1)?, pooled })
+    }
+}
+
+impl Encoded {
+    /// As long and as wide, and says nothing.
+    pub(crate) fn zeros(&self) -> Result<Self, RenderError> {
+        let pooled = self.pooled.as_ref().map(Tensor::zeros_like).transpose()?;
+        Ok(Self { context: self.context.zeros_like()?, pooled })
+    }
+}
+
+impl Part {
+    fn load(
+        files: TextFiles<'_>,
+        projected: bool,
+        adapters: AdapterSet,
+    ) -> Result<Self, RenderError> {
+        let config = ClipConfig::from_json(files.config)?;
+        let tokenizer_config = match files.tokenizer_config {
+            Some(file) => TokenizerConfig::from_json(file)?,
+            None => TokenizerConfig::default(),
+        };
+        let tokenizer = match files.tokenizer {
+            TokenizerFiles::Whole(file) => Tokenizer::from_json(file, &tokenizer_config)?,
+            TokenizerFiles::Pair { vocabulary, merges } => {
+                Tokenizer::from_vocab_and_merges(vocabulary, merges, &tokenizer_config)?
+            }
+            TokenizerFiles::BuiltIn => Tokenizer::built_in(&tokenizer_config)?,
+        };
+        fits("text tokens", config.vocabulary(), tokenizer.vocabulary_size(), usize::ge)?;
+        fits("text positions", config.positions(), tokenizer.length(), usize::ge)?;
+        let weights = files.weights.with_adapters(adapters);
+        let encoder = if projected {
+            ClipTextEncoder::with_projection(config, &weights)?
+        } else {
+            ClipTextEncoder::new(config, &weights)?
+        };
+        Ok(Self { tokenizer, encoder, learned: Vec::new() })
+    }
+}
