@@ -2,7 +2,7 @@
 
 A shard of latents holds, for each canvas, `z` (scenes, 4, height / 8, width / 8) as f16 and unscaled, `known`, and for each
 scene the people's `masks` and `regions` (people, height / 8, width / 8) as bytes: what shows them, and what of their box
-no box in front covers.
+no box in front covers. The first shard's deviation becomes the autoencoder's scaling factor.
 """
 import json
 import os
@@ -46,9 +46,13 @@ def main(folder, drawn, out):
                 "masks": [torch.stack(it) if it else torch.zeros(0, size[1] // 8, size[0] // 8, dtype=torch.uint8) for it in shard["masks"]],
                 "regions": [regions(it["boxes"], *size) for it in known],
             }
+        if not os.listdir(out):
+            spread = torch.cat([it["z"].flatten().float() for it in kept.values()]).std().item()
+            network.register_to_config(scaling_factor=round(1 / spread, 5))
+            network.save_config(folder)
         torch.save(kept, f"{out}/{name}.part")
         os.replace(f"{out}/{name}.part", f"{out}/{name}")
-        print(name, torch.cat([it["z"].flatten().float() for it in kept.values()]).std().item(), flush=True)
+        print(name, flush=True)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def networks(vocabulary):
         vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1, hidden_act="quick_gelu"))
     unet = UNet2DConditionModel(
-        sample_size=24, in_channels=4, out_channels=4, block_out_channels=(80, 160, 256),
+        sample_size=24, in_channels=6, out_channels=6, block_out_channels=(80, 160, 256),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=(2, 4, 8), norm_num_groups=16)
