@@ -85,9 +85,15 @@ fn pictures(run: &Path) -> Result<Vec<PathBuf>, PipelineError> {
 
 pub(super) fn models(arguments: &Arguments) -> Result<u8, PipelineError> {
     let manifest = setup::manifest(arguments)?;
-    let kinds = [("planner", &manifest.planner), ("painter", &manifest.painter)];
+    let kinds = [
+        ("planner", &manifest.planner),
+        ("painter", &manifest.painter),
+        ("judge", &manifest.judge),
+    ];
     if arguments.json {
-        print(&format!("{:#}\n", json!({ "planner": kinds[0].1, "painter": kinds[1].1 })));
+        let entries: serde_json::Map<_, _> =
+            kinds.iter().map(|(kind, entries)| ((*kind).to_owned(), json!(entries))).collect();
+        print(&format!("{:#}\n", json!(entries)));
         return Ok(0);
     }
     for (kind, entries) in kinds {
@@ -95,7 +101,7 @@ pub(super) fn models(arguments: &Arguments) -> Result<u8, PipelineError> {
             let path = manifest.folder.join(&entry.path);
             let state = if path.exists() { "there" } else { "missing" };
             print(&format!(
-                "{kind}  {:<16} {state:<8} {:<12} {}\n         {}\n",
+                "{kind:<7}  {:<16} {state:<8} {:<12} {}\n         {}\n",
                 entry.name,
                 entry.licence,
                 path.display(),

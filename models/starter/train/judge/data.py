@@ -39,11 +39,11 @@ def degraded(x, generator):
     quarter = count // 4
     for part in range(2):  # half of the crops lose detail
         some = slice(part * quarter, (part + 1) * quarter)
-        factor = 1 + 1.2 * float(uniform(1))
+        factor = 1 + .8 * float(uniform(1))
         small = F.interpolate(colours[some], scale_factor=1 / factor, mode="bilinear", antialias=True)
         colours[some] = F.interpolate(small, (HEIGHT, WIDTH), mode="bilinear")
     each = lambda low, high: low + (high - low) * uniform(count, 1, 1, 1)
-    noisy = (uniform(count, 1, 1, 1) < .4) * each(0, .09)
+    noisy = (uniform(count, 1, 1, 1) < .4) * each(0, .07)
     coarse = (uniform(count, 1, 1, 1) < .3) * each(0, .06)
     blotches = F.interpolate(normal(count, 3, HEIGHT // 8, WIDTH // 8), (HEIGHT, WIDTH), mode="bilinear")
     grey = colours.mean(1, keepdim=True)

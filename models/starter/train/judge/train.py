@@ -7,9 +7,12 @@ import torch.nn.functional as F
 
 from crops import HIDDEN, WHO
 from data import Crops, degraded
+from muon import Muon
 from networks import JUDGES
 
-BATCH, RATE, WARM = 128, 3e-3, 100
+# Of Muon, for the convolutions and matrices inside; and of AdamW for the rest.
+BATCH, RATE, REST, WARM = 128, .02, 3e-3, 100
+OUTER = ("down.0", "convs.0", "heads", "pool")
 HEADS = {name: len(values) + (name in HIDDEN) for name, values in WHO.items()}
 
 
@@ -28,15 +31,15 @@ def train(name, folder, steps, paths):
     judge = network(HEADS).to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(seed)
     crops = Crops(paths)
-    optimizer = torch.optim.AdamW(judge.parameters(), RATE, weight_decay=.05)
-    rate = lambda at: min(1, (at + 1) / WARM) * max(.005, (1 - at / steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    inner = {name for name, it in judge.named_parameters() if 2 <= it.ndim and not name.startswith(OUTER)}
+    chosen = lambda inside: [it for name, it in judge.named_parameters() if (name in inner) == inside]
+    optimizers = {RATE: Muon(chosen(True), RATE), REST: torch.optim.AdamW(chosen(False), REST, weight_decay=.01)}
     path, start, left, mean = f"{folder}/{name}.pt", 0, [], None
     if os.path.exists(path):
         kept = torch.load(path)
         judge.load_state_dict(kept["judge"])
-        optimizer.load_state_dict(kept["optimizer"])
-        schedule.load_state_dict(kept["schedule"])
+        for it, state in zip(optimizers.values(), kept["optimizers"]):
+            it.load_state_dict(state)
         generator.set_state(kept["generator"])
         start, left = kept["step"], kept["left"]
     print(name, sum(it.numel() for it in judge.parameters()), "parameters,", len(crops), "crops", flush=True)
@@ -48,16 +51,17 @@ def train(name, folder, steps, paths):
         with torch.autocast("cpu", torch.bfloat16):
             judged = judge(x)
         value = loss(judged, crops.labels[chosen])
-        optimizer.zero_grad()
+        judge.zero_grad()
         value.backward()
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1)
-        optimizer.step()
-        schedule.step()
+        for rate, it in optimizers.items():
+            for group in it.param_groups:
+                group["lr"] = rate * min(1, (step + 1) / WARM) * max(.005, 1 - step / steps)
+            it.step()
         mean = value.item() if mean is None else .98 * mean + .02 * value.item()
         if step % 50 == 49:
             print(step + 1, round(mean, 4), flush=True)
         if step % 200 == 199 or step + 1 == steps:
-            kept = {"judge": judge.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+            kept = {"judge": judge.state_dict(), "optimizers": [it.state_dict() for it in optimizers.values()],
                     "generator": generator.get_state(), "step": step + 1, "left": left}
             torch.save(kept, path + ".part")
             os.replace(path + ".part", path)
