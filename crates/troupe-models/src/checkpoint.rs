@@ -125,15 +125,14 @@ impl ModelIndex {
         let known = |part: &str| {
             part == "scheduler" || UNUSED.contains(&part) || parts.iter().any(|(of, _)| *of == part)
         };
-        match whole.keys().find(|part| class(&whole, part).is_some() && !known(part)) {
-            Some(part) => Err(error(part, "no such part")),
-            None => {
-                // What `StableDiffusionXLPipeline` takes where the file doesn't say.
-                let said = whole.get("force_zeros_for_empty_prompt").and_then(Value::as_bool);
-                let of_xl = kind == PipelineKind::StableDiffusionXl;
-                Ok(Self { scheduler, kind, zeros_for_empty_prompt: said.unwrap_or(true) && of_xl })
-            }
+        let unknown = whole.keys().find(|part| class(&whole, part).is_some() && !known(part));
+        if let Some(part) = unknown {
+            return Err(error(part, "no such part"));
         }
+        // What `StableDiffusionXLPipeline` takes where the file doesn't say.
+        let said = whole.get("force_zeros_for_empty_prompt").and_then(Value::as_bool);
+        let of_xl = kind == PipelineKind::StableDiffusionXl;
+        Ok(Self { scheduler, kind, zeros_for_empty_prompt: said.unwrap_or(true) && of_xl })
     }
 }
 

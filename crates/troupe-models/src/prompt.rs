@@ -95,7 +95,7 @@ pub fn parse(prompt: &str) -> Vec<Piece> {
             (Some(Piece::Text { text: before, weight: same }), Piece::Text { text, weight })
                 if *same == weight =>
             {
-                before.push_str(&text)
+                before.push_str(&text);
             }
             (_, piece) => merged.push(piece),
         }
@@ -201,7 +201,9 @@ impl Chunk {
         let width = values.len().checked_div(self.weights.len()).unwrap_or(0);
         let mut weighed = values.clone();
         for (row, weight) in weighed.chunks_mut(width.max(1)).zip(&self.weights) {
-            row.iter_mut().for_each(|value| *value *= weight);
+            for value in row {
+                *value *= weight;
+            }
         }
         let mean = |values: &[f32]| {
             values.iter().map(|&it| f64::from(it)).sum::<f64>() / values.len() as f64

@@ -21,9 +21,9 @@ const UNET: &str = "model.diffusion_model.";
 const VAE: &str = "first_stage_model.";
 /// CLIP ViT-L as transformers has it: in SD 1.x, and the first of SDXL.
 const CLIP: [&str; 2] = ["cond_stage_model.transformer.", "conditioner.embedders.0.transformer."];
-/// OpenCLIP: ViT-H in SD 2.x, and ViT-bigG, the second of SDXL.
+/// `OpenCLIP`: ViT-H in SD 2.x, and ViT-bigG, the second of SDXL.
 const OPEN_CLIP: [&str; 2] = ["cond_stage_model.model.", "conditioner.embedders.1.model."];
-/// OpenCLIP as the only one of SDXL's refiner.
+/// `OpenCLIP` as the only one of SDXL's refiner.
 const REFINER: &str = "conditioner.embedders.0.model.";
 
 /// The family of a checkpoint.
@@ -245,7 +245,7 @@ fn text_encoders(file: &Arc<TensorFile>) -> Result<Vec<TextEncoderPart>, SingleF
     Ok(parts)
 }
 
-/// A `tokenizer_config.json` with this padding: OpenCLIP pads with zeros, which are `!`.
+/// A `tokenizer_config.json` with this padding: `OpenCLIP` pads with zeros, which are `!`.
 fn tokenizer(padding: &str) -> String {
     serde_json::json!({ "pad_token": padding, "model_max_length": 77 }).to_string()
 }

@@ -1,4 +1,4 @@
-//! The names of the original code (`ldm`, `sgm` and OpenCLIP) in those of diffusers and transformers.
+//! The names of the original code (`ldm`, `sgm` and `OpenCLIP`) in those of diffusers and transformers.
 //!
 //! The correspondence is a fact of the two programs; `tests/golden/single-file` holds all of it
 //! for the real networks, as diffusers' own conversion says it.
@@ -35,7 +35,6 @@ impl Kind {
             }
             (Self::Transposed, &[rows, columns]) => Some((vec![columns, rows], Part::Transposed)),
             (Self::Third(third), [rows, rest @ ..]) if rows.is_multiple_of(3) => {
-                #[expect(clippy::integer_division, reason = "a multiple of three")]
                 let rows = rows / 3;
                 let start = third * rows * rest.iter().product::<usize>();
                 Some(([&[rows], rest].concat(), Part::Slice { start }))
@@ -178,7 +177,7 @@ pub(super) fn vae(path: &str, levels: usize) -> Option<Renamed> {
     same(format!("{half}.{blocks}.{level}.{inside}")).pop()
 }
 
-/// A name of OpenCLIP's text encoder; some of its tensors are three there.
+/// A name of `OpenCLIP`'s text encoder; some of its tensors are three there.
 pub(super) fn open_clip(path: &str) -> Vec<Renamed> {
     match path {
         "token_embedding.weight" => return same(format!("embeddings.{path}")),

@@ -181,8 +181,7 @@ pub(super) fn repaint(
         own.unwrap_or(name).clone()
     };
     paint.vae = full(&paint.vae, std::slice::from_ref(&now.vae));
-    paint.embeddings =
-        paint.embeddings.iter().map(|name| full(name, &now.embeddings)).collect();
+    paint.embeddings = paint.embeddings.iter().map(|name| full(name, &now.embeddings)).collect();
     if flags.model.is_some() {
         paint.model.clone_from(&now.model);
     }
