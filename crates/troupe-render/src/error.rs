@@ -80,12 +80,11 @@ impl RenderError {
     /// Whether the cause is a file of a model or LoRA, and whether it was refused by policy.
     pub fn blame(&self) -> Option<Blame> {
         match self {
-            Self::Weights(error) => Some(error.blame()),
-            Self::UNet(UNetError::Weights(error)) | Self::Model(ModelError::Weights(error)) => {
-                Some(error.blame())
-            }
             Self::Lora(error) => Some(error.blame()),
-            Self::Embedding(EmbeddingError::Weights(error))
+            Self::Weights(error)
+            | Self::UNet(UNetError::Weights(error))
+            | Self::Model(ModelError::Weights(error))
+            | Self::Embedding(EmbeddingError::Weights(error))
             | Self::SingleFile(SingleFileError::Weights(error)) => Some(error.blame()),
             Self::Index(_)
             | Self::Config(_)
