@@ -506,7 +506,7 @@ fn the_file_overrules_the_defaults_then_the_environment_then_the_flags() {
 fn the_models_are_listed_and_verified() {
     let place = Place::new();
     let listed = place.succeed(&["models", "ls"]);
-    assert_eq!(listed.matches("starter  ").count(), 2, "{listed}");
+    assert_eq!(listed.matches("starter  ").count(), 3, "{listed}");
     assert!(!listed.contains("missing"), "{listed}");
     let verified = place.succeed(&["models", "verify"]);
     assert!(verified.lines().all(|line| line.ends_with("  ok")), "{verified}");
