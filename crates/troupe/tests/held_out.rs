@@ -1,6 +1,6 @@
 //! The starter planner on the two hundred prompts of `tests/prompts/held_out.json`, part by part.
 //!
-//! With `--nocapture` it prints every failure and the shares; `TROUPE_TEST_PLANNER` names another file to read with.
+//! With `--nocapture` it prints every failure and the shares; `models/starter/train/planner/evaluate.py` does so for any file.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where its own files do")]
 #![expect(clippy::print_stdout, reason = "the report is what `--nocapture` is for")]
@@ -77,10 +77,6 @@ fn says(value: &Value) -> bool {
 
 #[test]
 fn every_part_of_the_brief_is_right_as_often_as_the_readme_says() {
-    let mut config = Config::default();
-    if let Some(path) = std::env::var_os("TROUPE_TEST_PLANNER") {
-        config.plan.model = PathBuf::from(path).to_str().unwrap().to_owned();
-    }
     let child = ChildProgram {
         program: PathBuf::from(env!("CARGO_BIN_EXE_troupe")),
         arguments: vec![OsString::from("llm-serve")],
@@ -88,7 +84,7 @@ fn every_part_of_the_brief_is_right_as_often_as_the_readme_says() {
         stop: None,
     };
     let manifest = Manifest::open(&repository().join("models")).unwrap();
-    let studio = Studio::new(config, manifest, child).unwrap();
+    let studio = Studio::new(Config::default(), manifest, child).unwrap();
     let mut reader = Reader::start(&studio).unwrap();
     let entries = read_json(&repository().join("tests/prompts/held_out.json"));
     let entries = entries.as_array().unwrap();
