@@ -8,10 +8,12 @@ use crate::Step;
 /// `x_θ` and `h` of the step before.
 type Before = Option<(Tensor, f64)>;
 
-/// Algorithm 2 of Lu et al. 2022 (arXiv:2211.01095), DPM-Solver++(2M).
+/// DPM-Solver++(2M), algorithm 2 of Lu et al. 2022 (arXiv:2211.01095), or, `stochastic`,
+/// SDE-DPM-Solver++(2M) of its section 4.3, with new noise in every step but the last.
 pub(super) fn dpm_plus_plus_2m<E: From<candle_core::Error>>(
     mut x: Tensor,
     steps: &[Step],
+    stochastic: bool,
     mut network: Network<'_, E>,
 ) -> Result<Tensor, E> {
     let mut before: Before = None;
@@ -22,30 +24,13 @@ pub(super) fn dpm_plus_plus_2m<E: From<candle_core::Error>>(
         let (alpha_next, sigma_next) = alpha_sigma(step.sigma_next);
         let h = lambda(step.sigma_next) - lambda(step.sigma);
         let d = extrapolate(&x_theta, h, before.as_ref())?;
-        x = sum((sigma_next / sigma, &x), (-alpha_next * (-h).exp_m1(), &d))?;
-        before = Some((x_theta, h));
-    }
-    Ok(x)
-}
-
-/// SDE-DPM-Solver++(2M) of Lu et al. 2022 (arXiv:2211.01095, section 4.3): with new noise in every
-/// step but the last.
-pub(super) fn dpm_plus_plus_2m_sde<E: From<candle_core::Error>>(
-    mut x: Tensor,
-    steps: &[Step],
-    mut network: Network<'_, E>,
-) -> Result<Tensor, E> {
-    let mut before: Before = None;
-    for (index, step) in steps.iter().enumerate() {
-        (network.callbacks.before_step)(index, &x)?;
-        let x_theta = network.predict_x0(&x, step)?;
-        let (_, sigma) = alpha_sigma(step.sigma);
-        let (alpha_next, sigma_next) = alpha_sigma(step.sigma_next);
-        let h = lambda(step.sigma_next) - lambda(step.sigma);
-        let d = extrapolate(&x_theta, h, before.as_ref())?;
-        let moved = -(-2.0 * h).exp_m1(); // 1 − e^(−2h)
-        x = sum((sigma_next / sigma * (-h).exp(), &x), (alpha_next * moved, &d))?;
-        x = network.add_noise(x, sigma_next * moved.sqrt(), index)?;
+        // How much of the noise that is there makes room for new noise.
+        let renewed = if stochastic { h } else { 0.0 };
+        let kept = sigma_next / sigma * (-renewed).exp();
+        x = sum((kept, &x), (-alpha_next * (-h - renewed).exp_m1(), &d))?;
+        // √(1 − e^(−2·renewed))
+        let added = (-(-2.0 * renewed).exp_m1()).sqrt();
+        x = network.add_noise(x, sigma_next * added, index)?;
         before = Some((x_theta, h));
     }
     Ok(x)
