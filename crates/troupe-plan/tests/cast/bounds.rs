@@ -1,22 +1,5 @@
 //! Casts as the configuration of the design asks for them: bounds, conditions, independence, what is stated.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
-)]
-#![expect(
-    clippy::float_cmp,
-    clippy::cast_precision_loss,
-    reason = "numbers of people, small and exact"
-)]
-#![expect(
-    clippy::unnecessary_wraps,
-    reason = "a picture without a brief is `None` in the same list"
-)]
-
-mod support;
-
 use proptest::prelude::*;
 use troupe_core::axis::Scope;
 use troupe_core::plan::ScenePlan;
@@ -25,7 +8,7 @@ use troupe_plan::axes::Axes;
 use troupe_plan::cast::{Cast, PictureRequest, PlanError, cast};
 use troupe_plan::refresh::refresh;
 
-use self::support::{
+use crate::support::{
     People, add_up, axis, batch, brief, check_plan, gender, hair, one, range, request, skin, value,
     values_of,
 };

@@ -1,23 +1,5 @@
 //! Groups of several kinds of people, and axes of some kinds only.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
-)]
-#![expect(
-    clippy::float_cmp,
-    clippy::cast_precision_loss,
-    reason = "numbers of people, small and exact"
-)]
-#![expect(
-    clippy::unnecessary_wraps,
-    reason = "a picture without a brief is `None` in the same list"
-)]
-
-#[expect(dead_code, reason = "other tests need more of it")]
-mod support;
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -28,7 +10,7 @@ use troupe_plan::axes::Axes;
 use troupe_plan::cast::{PictureRequest, cast};
 use troupe_plan::refresh::refresh;
 
-use self::support::{
+use crate::support::{
     People, add_up, axis, brief, check_plan, gender, hair, one, range, request, skin, value,
     values_of,
 };
