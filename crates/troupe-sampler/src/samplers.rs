@@ -55,13 +55,11 @@ impl NoiseSchedule {
         match self.sampler {
             Sampler::Ddim => ddim::ddim(latents, steps, self.eta, network),
             Sampler::Ddpm => ddim::ddim(latents, steps, 1.0, network),
-            Sampler::Euler => euler::euler(latents, steps, false, network),
-            Sampler::EulerAncestral => euler::euler(latents, steps, true, network),
+            Sampler::Euler => euler::euler(latents, steps, 0.0, network),
+            Sampler::EulerAncestral => euler::euler(latents, steps, 1.0, network),
             Sampler::Heun => euler::heun(latents, steps, network),
-            Sampler::DpmPlusPlus2M => dpm_solver::dpm_plus_plus_2m(latents, steps, false, network),
-            Sampler::DpmPlusPlus2MSde => {
-                dpm_solver::dpm_plus_plus_2m(latents, steps, true, network)
-            }
+            Sampler::DpmPlusPlus2M => dpm_solver::dpm_plus_plus_2m(latents, steps, 0.0, network),
+            Sampler::DpmPlusPlus2MSde => dpm_solver::dpm_plus_plus_2m(latents, steps, 1.0, network),
             Sampler::UniPc => unipc::unipc(latents, steps, network),
             Sampler::Lcm => lcm::lcm(latents, steps, self.timestep_scaling, network),
         }

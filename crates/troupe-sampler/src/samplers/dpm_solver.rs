@@ -8,12 +8,13 @@ use crate::Step;
 /// `x_θ` and `h` of the step before.
 type Before = Option<(Tensor, f64)>;
 
-/// DPM-Solver++(2M), algorithm 2 of Lu et al. 2022 (arXiv:2211.01095), or, `stochastic`,
-/// SDE-DPM-Solver++(2M) of its section 4.3, with new noise in every step but the last.
+/// With `eta` 0 DPM-Solver++(2M), algorithm 2 of Lu et al. 2022 (arXiv:2211.01095); with 1
+/// SDE-DPM-Solver++(2M) of its section 4.3, with new noise in every step but the last. Between them as
+/// `sample_dpmpp_2m_sde` of k-diffusion.
 pub(super) fn dpm_plus_plus_2m<E: From<candle_core::Error>>(
     mut x: Tensor,
     steps: &[Step],
-    stochastic: bool,
+    eta: f64,
     mut network: Network<'_, E>,
 ) -> Result<Tensor, E> {
     let mut before: Before = None;
@@ -24,8 +25,8 @@ pub(super) fn dpm_plus_plus_2m<E: From<candle_core::Error>>(
         let (alpha_next, sigma_next) = alpha_sigma(step.sigma_next);
         let h = lambda(step.sigma_next) - lambda(step.sigma);
         let d = extrapolate(&x_theta, h, before.as_ref())?;
-        // How much of the noise that is there makes room for new noise.
-        let renewed = if stochastic { h } else { 0.0 };
+        // How much of the noise that is there makes room for new noise; `h` may be infinite.
+        let renewed = if 0.0 < eta { eta * h } else { 0.0 };
         let kept = sigma_next / sigma * (-renewed).exp();
         x = sum((kept, &x), (-alpha_next * (-h - renewed).exp_m1(), &d))?;
         // √(1 − e^(−2·renewed))

@@ -6,24 +6,22 @@ use super::{Network, sum};
 use crate::Step;
 
 /// Algorithm 2 of Karras et al. 2022 (arXiv:2206.00364) without churn and without its second-order
-/// correction: Euler's method down `σ`. If `ancestral`, `sample_euler_ancestral` of k-diffusion with
-/// η = 1: down to `sigma_down`, and then new noise of `sigma_up`, which together make `sigma_next`.
+/// correction: Euler's method down `σ`. `eta` is that of `sample_euler_ancestral` of k-diffusion: down to
+/// `sigma_down`, and then new noise of `sigma_up`, which together make `sigma_next`; with 0 there is none.
 pub(super) fn euler<E: From<candle_core::Error>>(
     mut x: Tensor,
     steps: &[Step],
-    ancestral: bool,
+    eta: f64,
     mut network: Network<'_, E>,
 ) -> Result<Tensor, E> {
     for (index, step) in steps.iter().enumerate() {
         (network.callbacks.before_step)(index, &x)?;
         let denoised = network.denoise(&x, step)?;
         let Step { timestep: _, sigma, sigma_next } = *step;
-        let (sigma_down, sigma_up) = if ancestral {
-            let sigma_up = sigma_next * (1.0 - (sigma_next / sigma).powi(2)).sqrt();
-            (sigma_next * sigma_next / sigma, sigma_up) // √(sigma_next² − sigma_up²)
-        } else {
-            (sigma_next, 0.0)
-        };
+        let (renewed, ratio) = (eta * eta, (sigma_next / sigma).powi(2));
+        let sigma_up = sigma_next * (renewed * (1.0 - ratio)).sqrt();
+        // √(sigma_next² − sigma_up²), without the difference of two numbers that are nearly the same.
+        let sigma_down = sigma_next * (1.0 - renewed + renewed * ratio).sqrt();
         x = go(&x, &denoised, sigma, sigma_down)?;
         x = network.add_noise(x, sigma_up, index)?;
     }
