@@ -8,6 +8,21 @@ use crate::document::Document;
 /// The most people that a picture can hold.
 pub const MAXIMUM_SUBJECTS: u32 = 12;
 
+/// The most kinds of people in a brief.
+pub const MOST_KINDS: usize = 6;
+
+/// The most letters of what one of the people is called.
+pub const LONGEST_NOUN: usize = 60;
+
+/// The most letters of something that is stated.
+pub const LONGEST_STATED: usize = 40;
+
+/// The most letters of where they are.
+pub const LONGEST_SETTING: usize = 120;
+
+/// The most letters of what they do, what they wear, and the picture's style.
+pub const LONGEST_TEXT: usize = 80;
+
 /// A prompt as the language model read it; `brief.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,19 +42,19 @@ pub struct BriefDocument {
 #[serde(deny_unknown_fields)]
 pub struct Brief {
     /// The kinds of people, in the order of the prompt.
-    #[schemars(length(min = 1, max = 6))]
+    #[schemars(length(min = 1, max = MOST_KINDS))]
     pub people: Vec<Kind>,
     /// What all of them do; empty when the prompt doesn't say.
-    #[schemars(length(max = 80))]
+    #[schemars(length(max = LONGEST_TEXT))]
     pub activity: String,
     /// What all of them wear; empty when the prompt doesn't say.
-    #[schemars(length(max = 80))]
+    #[schemars(length(max = LONGEST_TEXT))]
     pub clothing: String,
     /// Where they are, with its preposition; empty when the prompt doesn't say.
-    #[schemars(length(max = 120))]
+    #[schemars(length(max = LONGEST_SETTING))]
     pub setting: String,
     /// The style of the picture; empty when the prompt doesn't say.
-    #[schemars(length(max = 80))]
+    #[schemars(length(max = LONGEST_TEXT))]
     pub style: String,
     /// How they stand.
     pub formation: Formation,
@@ -55,7 +70,7 @@ pub struct Kind {
     #[schemars(range(min = 1, max = 12))]
     pub number: Option<u32>,
     /// What they are, in the singular.
-    #[schemars(length(min = 1, max = 60))]
+    #[schemars(length(min = 1, max = LONGEST_NOUN))]
     pub noun: String,
     /// What the prompt states of them.
     #[schemars(length(max = 6))]
@@ -67,7 +82,7 @@ pub struct Kind {
 #[serde(deny_unknown_fields)]
 pub struct Stated {
     /// The words of the prompt.
-    #[schemars(length(min = 1, max = 40))]
+    #[schemars(length(min = 1, max = LONGEST_STATED))]
     pub what: String,
     /// Of how many; null means of all of this kind.
     #[schemars(range(min = 1, max = 12))]
@@ -113,22 +128,22 @@ impl Brief {
     ///
     /// With a sentence that says which rule is broken, and where.
     pub fn check(&self) -> Result<(), String> {
-        within("people", self.people.len(), 1, 6)?;
+        within("people", self.people.len(), 1, MOST_KINDS)?;
         for (field, text, most) in [
-            ("activity", &self.activity, 80),
-            ("clothing", &self.clothing, 80),
-            ("setting", &self.setting, 120),
-            ("style", &self.style, 80),
+            ("activity", &self.activity, LONGEST_TEXT),
+            ("clothing", &self.clothing, LONGEST_TEXT),
+            ("setting", &self.setting, LONGEST_SETTING),
+            ("style", &self.style, LONGEST_TEXT),
         ] {
             words(field, text, 0, most)?;
         }
         for (index, kind) in self.people.iter().enumerate() {
             let at = |field: &str| format!("people[{index}].{field}");
-            words(&at("noun"), &kind.noun, 1, 60)?;
+            words(&at("noun"), &kind.noun, 1, LONGEST_NOUN)?;
             number(&at("number"), kind.number)?;
             within(&at("stated"), kind.stated.len(), 0, 6)?;
             for stated in &kind.stated {
-                words(&at("stated.what"), &stated.what, 1, 40)?;
+                words(&at("stated.what"), &stated.what, 1, LONGEST_STATED)?;
                 number(&at("stated.of"), stated.of)?;
             }
         }

@@ -7,11 +7,13 @@ mod count;
 mod plural;
 mod words;
 
-use count::{NUMBERS, counted, kinds, misspelt, named, numbers};
+use troupe_core::brief::{LONGEST_NOUN, LONGEST_SETTING, LONGEST_STATED, LONGEST_TEXT};
+
+use count::{counted, kinds, misspelt, named, numbers};
 use plural::singulars;
 use words::{Tie, Word, slice, spans, split};
 
-/// Prompts of more words are read without choices, which grow with their square.
+/// Prompts of more words are read without choices, of which there are some twenty for each word.
 const MOST_WORDS: usize = 64;
 
 /// What stands between two parts of a brief and in none.
@@ -107,33 +109,32 @@ impl Choices {
         if words.is_empty() || MOST_WORDS < words.len() {
             return None;
         }
-        let ends = |word: &Word<'_>| LINKS.contains(&word.lower.as_str());
-        let whole = |most_words, most_letters, loose: Tie, begins: fn(&str) -> bool| {
+        let whole = |most_words, most_letters, begins: fn(&Word<'_>) -> bool| {
             let mut texts = vec![String::new()];
-            for span in spans(&words, most_words, loose) {
+            for span in spans(&words, most_words, Tie::Comma) {
                 let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
-                if begins(&first.lower) && !ends(last) {
+                if begins(first) && !last.is(&LINKS) {
                     push(&mut texts, slice(&line, span), most_letters);
                 }
             }
             texts
         };
-        let any = |word: &str| !LINKS.contains(&word);
-        let place = |word: &str| ["a", "an", "the"].contains(&word) || !LINKS.contains(&word);
+        let any = |word: &Word<'_>| !word.is(&LINKS);
+        let place = |word: &Word<'_>| word.is(&["a", "an", "the"]) || !word.is(&LINKS);
         let (mut number, of) = numbers(&words);
-        if counted(&words) {
+        if counted(&line, &words) {
             number.retain(Option::is_some);
         }
         Some(Self {
-            kinds: kinds(&words),
+            kinds: kinds(&line, &words),
             number,
             of,
             noun: nouns(&line, &words),
             what: stated(&line, &words),
-            activity: whole(10, 80, Tie::Comma, any),
-            clothing: whole(8, 80, Tie::Comma, any),
-            setting: whole(16, 120, Tie::Comma, place),
-            style: whole(8, 80, Tie::Comma, any),
+            activity: whole(10, LONGEST_TEXT, any),
+            clothing: whole(8, LONGEST_TEXT, any),
+            setting: whole(16, LONGEST_SETTING, place),
+            style: whole(8, LONGEST_TEXT, any),
         })
     }
 }
@@ -156,68 +157,63 @@ fn push(texts: &mut Vec<String>, text: &str, most_letters: usize) {
 /// What one of the people may be called.
 fn nouns(line: &str, words: &[Word<'_>]) -> Vec<String> {
     let mut texts = Vec::new();
-    let holds = |span: &[Word<'_>]| {
-        let edges = span.first().into_iter().chain(span.last());
-        let loose = edges.clone().any(|it| LINKS.contains(&it.lower.as_str()));
-        loose
-            || span.iter().any(|it| {
-                let inside = it.lower != "of" && LINKS.contains(&it.lower.as_str());
-                inside || OUTSIDE.contains(&it.lower.as_str()) || !named(&it.lower).is_empty()
-            })
+    let is_no_noun = |span: &[Word<'_>]| {
+        span.iter().enumerate().any(|(at, it)| {
+            let inside = it.lower == "of" && at != 0 && at + 1 != span.len();
+            (it.is(&LINKS) && !inside) || it.is(&OUTSIDE) || !named(&it.lower).is_empty()
+        })
     };
     for (end, word) in words.iter().enumerate() {
         for start in end.saturating_sub(4)..=end {
             let span = &words[start..=end];
             let tied = span.iter().skip(1).all(|it| it.tie == Tie::Space);
             // "Dancers resting" are dancers.
-            let doing =
-                word.lower.ends_with("ing") || ["up", "down", "out"].contains(&word.lower.as_str());
+            let doing = word.lower.ends_with("ing") || word.is(&["up", "down", "out"]);
             let several = end != start && words[end - 1].lower.ends_with('s');
-            if !tied || holds(span) || (doing && several) || PICTURES.contains(&word.lower.as_str())
-            {
+            if !tied || is_no_noun(span) || (doing && several) || word.is(&PICTURES) {
                 continue;
             }
             let before = line.get(span[0].start..word.start).unwrap_or_default();
             for one in singulars(word.text) {
-                push(&mut texts, &format!("{before}{one}"), 60);
+                push(&mut texts, &format!("{before}{one}"), LONGEST_NOUN);
             }
             let next = words.get(end + 1).filter(|it| it.tie == Tie::Space);
-            if next.is_some_and(|it| TEAMS.contains(&it.lower.as_str())) && span.len() <= 3 {
+            if next.is_some_and(|it| it.is(&TEAMS)) && span.len() <= 3 {
                 for member in MEMBERS {
-                    push(&mut texts, &format!("{} {member}", slice(line, span)), 60);
+                    push(&mut texts, &format!("{} {member}", slice(line, span)), LONGEST_NOUN);
                 }
             }
         }
     }
-    push(&mut texts, "person", 60);
+    push(&mut texts, "person", LONGEST_NOUN);
     texts
 }
 
 /// What may be stated of people; of none of them, with "no" or "not" before it.
 fn stated(line: &str, words: &[Word<'_>]) -> Vec<String> {
     let mut texts = Vec::new();
-    let denied = words.iter().any(|it| NEGATIONS.contains(&it.lower.as_str()));
+    let denied = words.iter().any(|it| it.is(&NEGATIONS));
     for span in spans(words, 6, Tie::Space) {
         let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
-        let edge = |it: &Word<'_>| LINKS.contains(&it.lower.as_str());
+        let edge = |it: &Word<'_>| it.is(&LINKS);
         if edge(first) || edge(last) || says_nothing(last) {
             continue;
         }
         let text = slice(line, span);
-        push(&mut texts, text, 40);
+        push(&mut texts, text, LONGEST_STATED);
         if span.len() <= 2 {
             let before = line.get(first.start..last.start).unwrap_or_default();
             for one in singulars(last.text) {
-                push(&mut texts, &format!("{before}{one}"), 40);
+                push(&mut texts, &format!("{before}{one}"), LONGEST_STATED);
             }
         }
         if denied && span.len() <= 4 {
-            push(&mut texts, &format!("no {text}"), 40);
-            push(&mut texts, &format!("not {text}"), 40);
+            push(&mut texts, &format!("no {text}"), LONGEST_STATED);
+            push(&mut texts, &format!("not {text}"), LONGEST_STATED);
         }
     }
     if texts.is_empty() {
-        push(&mut texts, "person", 40);
+        push(&mut texts, "person", LONGEST_STATED);
     }
     texts
 }
@@ -226,8 +222,8 @@ fn stated(line: &str, words: &[Word<'_>]) -> Vec<String> {
 fn says_nothing(word: &Word<'_>) -> bool {
     let adverb =
         ["ally", "ily", "ibly", "ably", "htly", "edly"].iter().any(|it| word.lower.ends_with(it));
-    let slip = !NUMBERS.contains(&word.lower.as_str()) && misspelt(&word.lower).is_some();
-    adverb || slip || ASIDES.contains(&word.lower.as_str())
+    let slip = misspelt(&word.lower).is_some();
+    adverb || slip || word.is(&ASIDES)
 }
 
 #[cfg(test)]
@@ -257,6 +253,9 @@ mod tests {
             ("cooks, two of them bald", vec![None, Some(1), Some(2)]),
             ("four cooks and waiters", vec![None, Some(1), Some(4)]),
             ("cooks in two rows", vec![None, Some(1)]),
+            ("there are cooks", vec![None, Some(1)]),
+            ("our cooks in a yard", vec![None, Some(1)]),
+            ("three nurses & patients", vec![None, Some(1), Some(3)]),
         ] {
             assert_eq!(Choices::of(prompt).unwrap().number, number, "{prompt}");
         }
@@ -269,6 +268,7 @@ mod tests {
             ("4 cooks, 2 waiters, in two rows", 2),
             ("4 cooks, some waiters", 2),
             ("4 cooks and waiters", 6),
+            ("4 cooks & waiters", 6),
             ("cook, waiter, maid", 6),
         ] {
             assert_eq!(Choices::of(prompt).unwrap().kinds, kinds, "{prompt}");

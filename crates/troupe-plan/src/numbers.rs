@@ -4,7 +4,7 @@
 //! configured range, by the picture's own stream, and the kinds without a number share evenly what the others leave;
 //! who gets the odd one is drawn too. Of several kinds each of these has two people at least ("nurses and a doctor" are
 //! more than one nurse): the draw is from the part of the range that gives them two, or is the range's end where even
-//! that doesn't. Where the prompt's own numbers leave no room in the range, it is passed: "seven nurses and patients"
+//! that doesn't. Where the prompt's own numbers leave no room for two of each in the range, it is passed: "seven nurses and patients"
 //! are nine people, whatever the range. A picture's twelve are never passed; each kind then has one at least.
 //!
 //! A number that the caller asks for is the total. The kinds without a number take what the prompt's numbers leave of

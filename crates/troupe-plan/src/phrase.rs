@@ -7,16 +7,10 @@ use troupe_core::brief::Brief;
 use troupe_core::plan::{ScenePlan, Subject, ValueDefinition};
 
 use crate::axes::stating;
-use crate::words::{key, plural, words};
+use crate::words::{NUMBERS, key, plural, words};
 
 /// What stands for the noun in a value's phrase.
 pub const SLOT: &str = "{noun}";
-
-/// The words for the numbers of people that a picture holds, from 0.
-const NUMBERS: [&str; 13] = [
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve",
-];
 
 /// First words of a phrase that follow a noun without a comma.
 const JOINING: [&str; 32] = [

@@ -8,7 +8,7 @@ use std::fmt;
 
 use schemars::generate::SchemaSettings;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Value, json};
 use troupe_core::brief::{Brief, Formation, Kind, Shot, Stated};
 
 use crate::grounding::Choices;
@@ -31,25 +31,35 @@ pub fn grounded_schema(prompt: &str) -> String {
 fn schema(choices: Option<&Choices>) -> String {
     let generator =
         SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true).into_generator();
-    let schema = generator.into_root_schema_for::<Brief>().to_value();
+    let mut schema = generator.into_root_schema_for::<Brief>().to_value();
+    if let Some(choices) = choices {
+        narrow(&mut schema, choices);
+    }
     let mut text = String::new();
-    write(&schema, &order(), choices, &mut text);
+    write(&schema, &order(), &mut text);
     text
 }
 
-/// The values that a field may have, if that is known.
-fn values(choices: &Choices, field: &str) -> Option<Value> {
-    Some(match field {
-        "number" => choices.number.clone().into(),
-        "of" => choices.of.clone().into(),
-        "noun" => choices.noun.clone().into(),
-        "what" => choices.what.clone().into(),
-        "activity" => choices.activity.clone().into(),
-        "clothing" => choices.clothing.clone().into(),
-        "setting" => choices.setting.clone().into(),
-        "style" => choices.style.clone().into(),
-        _ => return None,
-    })
+/// Leaves of a brief's fields the values that a prompt leaves to choose from.
+fn narrow(schema: &mut Value, choices: &Choices) {
+    let people = "/properties/people/items/properties";
+    for (field, values) in [
+        (format!("{people}/number"), json!(choices.number)),
+        (format!("{people}/noun"), json!(choices.noun)),
+        (format!("{people}/stated/items/properties/what"), json!(choices.what)),
+        (format!("{people}/stated/items/properties/of"), json!(choices.of)),
+        ("/properties/activity".to_owned(), json!(choices.activity)),
+        ("/properties/clothing".to_owned(), json!(choices.clothing)),
+        ("/properties/setting".to_owned(), json!(choices.setting)),
+        ("/properties/style".to_owned(), json!(choices.style)),
+    ] {
+        if let Some(field) = schema.pointer_mut(&field) {
+            *field = json!({ "enum": values });
+        }
+    }
+    if let Some(most) = schema.pointer_mut("/properties/people/maxItems") {
+        *most = json!(choices.kinds);
+    }
 }
 
 /// The keys of an object in the order in which they are written.
@@ -73,7 +83,7 @@ fn order() -> Keys {
     serde_json::to_string(&brief).and_then(|text| serde_json::from_str(&text)).unwrap_or_default()
 }
 
-fn write(schema: &Value, keys: &Keys, choices: Option<&Choices>, text: &mut String) {
+fn write(schema: &Value, keys: &Keys, text: &mut String) {
     text.push('{');
     let mut first = true;
     let mut member = |name: &str, text: &mut String| {
@@ -91,20 +101,15 @@ fn write(schema: &Value, keys: &Keys, choices: Option<&Choices>, text: &mut Stri
         member("enum", text);
         text.push_str(&constants.to_string());
     }
-    // People are the list whose items have a noun.
-    let people = schema.pointer("/items/properties/noun").and(choices);
     for keyword in KEYWORDS {
         if let Some(value) = schema.get(keyword) {
             member(keyword, text);
-            match people.filter(|_| keyword == "maxItems") {
-                Some(choices) => text.push_str(&choices.kinds.to_string()),
-                None => text.push_str(&value.to_string()),
-            }
+            text.push_str(&value.to_string());
         }
     }
     if let Some(items) = schema.get("items") {
         member("items", text);
-        write(items, keys, choices, text);
+        write(items, keys, text);
     }
     if let Some(properties) = schema.get("properties") {
         member("properties", text);
@@ -113,14 +118,7 @@ fn write(schema: &Value, keys: &Keys, choices: Option<&Choices>, text: &mut Stri
             text.push_str(if index == 0 { "" } else { "," });
             text.push_str(&Value::from(key.as_str()).to_string());
             text.push(':');
-            match choices.and_then(|it| values(it, key)) {
-                Some(values) => {
-                    text.push_str("{\"enum\":");
-                    text.push_str(&values.to_string());
-                    text.push('}');
-                }
-                None => write(properties.get(key).unwrap_or(&Value::Null), inner, choices, text),
-            }
+            write(properties.get(key).unwrap_or(&Value::Null), inner, text);
         }
         text.push('}');
         member("required", text);

@@ -1,11 +1,19 @@
 //! Words as they are compared: lower case, hyphens as spaces, no articles, no plurals.
 
+/// The words for the numbers of people that a picture holds, from 0.
+pub(crate) const NUMBERS: [&str; 13] = [
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve",
+];
+
 /// Plurals that no rule makes singular, also as the end of a word: "salespeople", "midwives".
-const IRREGULAR: [(&str, &str); 9] = [
+pub(crate) const IRREGULAR: [(&str, &str); 11] = [
     ("people", "person"),
     ("children", "child"),
     ("feet", "foot"),
     ("teeth", "tooth"),
+    ("geese", "goose"),
+    ("mice", "mouse"),
     ("wives", "wife"),
     ("elves", "elf"),
     ("dwarves", "dwarf"),

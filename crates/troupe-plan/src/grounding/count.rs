@@ -1,16 +1,9 @@
 //! How many people a prompt may mean, as it counts them.
 
-use troupe_core::brief::MAXIMUM_SUBJECTS;
+use troupe_core::brief::{MAXIMUM_SUBJECTS, MOST_KINDS};
 
 use super::words::{Tie, Word};
-
-/// The most kinds of people in a brief.
-const MOST_KINDS: usize = 6;
-
-pub(super) const NUMBERS: [&str; 12] = [
-    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve",
-];
+use crate::words::NUMBERS;
 
 /// Other words that say how many.
 const NAMED: [(&str, u32); 29] = [
@@ -51,25 +44,31 @@ const UNSAID: [&str; 12] = [
     "bunch", "crowd",
 ];
 
-/// What may stand between two kinds of people that aren't counted both.
-const JOINING: [&str; 6] = ["and", "plus", "with", "alongside", "together", "accompanied"];
+/// What joins kinds of people of whom one may be without a number, "four cooks and waiters"; `&` and `+` do so too.
+const JOINING: [&str; 2] = ["and", "plus"];
+
+/// What else may stand between two kinds of people that aren't counted both.
+const BESIDE: [&str; 4] = ["with", "alongside", "together", "accompanied"];
+
+/// Words that are a letter away from a number, and mean none.
+const NO_SLIPS: [&str; 11] =
+    ["there", "tree", "thee", "our", "for", "fur", "flour", "even", "seen", "weight", "height"];
 
 /// What is arranged in twos: "in two rows" counts no people.
 const ARRANGED: [&str; 6] = ["rows", "row", "lines", "ranks", "columns", "deep"];
 
 /// The most kinds of people. Where somebody is counted and nothing joins kinds, each kind has its own count.
-pub(super) fn kinds(words: &[Word<'_>]) -> usize {
-    let joined = words.iter().skip(1).any(|it| JOINING.contains(&it.lower.as_str()));
+pub(super) fn kinds(line: &str, words: &[Word<'_>]) -> usize {
+    let joined = joined(line, words) || words.iter().skip(1).any(|it| it.is(&BESIDE));
     let counts = (0..words.len()).map(|at| count_at(words, at)).filter(|it| !it.is_empty()).count();
-    let unsaid = words.iter().filter(|it| UNSAID.contains(&it.lower.as_str())).count();
+    let unsaid = words.iter().filter(|it| it.is(&UNSAID)).count();
     let many = (0..words.len()).any(|at| count_at(words, at).iter().any(|&it| 1 < it));
     if joined || !many { MOST_KINDS } else { (counts + unsaid).clamp(1, MOST_KINDS) }
 }
 
 /// Whether the prompt begins by counting its people: "four cooks", "a trio of cooks", and none that it doesn't count.
-pub(super) fn counted(words: &[Word<'_>]) -> bool {
-    let unsaid = words.iter().any(|it| UNSAID.contains(&it.lower.as_str()));
-    let joined = words.iter().any(|it| ["and", "plus"].contains(&it.lower.as_str()));
+pub(super) fn counted(line: &str, words: &[Word<'_>]) -> bool {
+    let unsaid = words.iter().any(|it| it.is(&UNSAID));
     let many = |at: usize| count_at(words, at).iter().any(|&it| 1 < it);
     let exact = (0..words.len()).any(many);
     let first =
@@ -79,7 +78,12 @@ pub(super) fn counted(words: &[Word<'_>]) -> bool {
         of && many(at)
             && words.get(at).is_some_and(|it| NAMED.iter().any(|name| name.0 == it.lower))
     });
-    !unsaid && !joined && (first || named)
+    !unsaid && !joined(line, words) && (first || named)
+}
+
+/// Whether something joins kinds of people.
+fn joined(line: &str, words: &[Word<'_>]) -> bool {
+    line.contains(['&', '+']) || words.iter().any(|it| it.is(&JOINING))
 }
 
 /// How many people the prompt may mean, and of how many of them it may say something.
@@ -90,7 +94,7 @@ pub(super) fn numbers(words: &[Word<'_>]) -> (Vec<Option<u32>>, Vec<Option<u32>>
     }
     found.sort_unstable();
     found.dedup();
-    let says = |any: &[&str]| words.iter().any(|it| any.contains(&it.lower.as_str()));
+    let says = |any: &[&str]| words.iter().any(|it| it.is(any));
     let mut parts = found.clone();
     if says(&["rest", "other", "others", "remaining", "but"]) {
         let left =
@@ -114,7 +118,7 @@ pub(super) fn numbers(words: &[Word<'_>]) -> (Vec<Option<u32>>, Vec<Option<u32>>
 
 /// The numbers that a word may mean where it stands.
 fn count_at(words: &[Word<'_>], at: usize) -> Vec<u32> {
-    let arranged = words.get(at + 1).is_some_and(|it| ARRANGED.contains(&it.lower.as_str()));
+    let arranged = words.get(at + 1).is_some_and(|it| it.is(&ARRANGED));
     words.get(at).filter(|_| !arranged).map(|it| named(&it.lower)).unwrap_or_default()
 }
 
@@ -123,7 +127,7 @@ pub(super) fn named(word: &str) -> Vec<u32> {
     let first = word.split('-').next().unwrap_or_default();
     let digits = first.trim_matches('x');
     let mut found: Vec<u32> = NAMED.iter().filter(|it| it.0 == word).map(|it| it.1).collect();
-    let spelled = (1..).zip(NUMBERS).find(|it| it.1 == first).map(|it| it.0);
+    let spelled = (0..).zip(NUMBERS).find(|it| it.1 == first).map(|it| it.0);
     found.extend(spelled.or_else(|| digits.parse().ok()));
     found.retain(|it| (1..=MAXIMUM_SUBJECTS).contains(it));
     found
@@ -131,19 +135,23 @@ pub(super) fn named(word: &str) -> Vec<u32> {
 
 /// The number that a word is but for a letter that is missing, doubled or swapped with the next.
 pub(super) fn misspelt(word: &str) -> Option<u32> {
+    if NO_SLIPS.contains(&word) {
+        return None;
+    }
     let letters: Vec<char> = word.chars().collect();
     let without = |letters: &[char], at: usize| {
         letters.iter().enumerate().filter(|it| it.0 != at).map(|it| *it.1).collect::<Vec<_>>()
     };
-    (1..).zip(NUMBERS).find_map(|(number, name)| {
+    (0..).zip(NUMBERS).find_map(|(number, name)| {
         let name: Vec<char> = name.chars().collect();
         let missing = (0..name.len()).any(|at| without(&name, at) == letters);
-        let more = (0..letters.len()).any(|at| without(&letters, at) == name);
+        let doubled = (1..letters.len())
+            .any(|at| letters[at] == letters[at - 1] && without(&letters, at) == name);
         let swapped = (1..letters.len()).any(|at| {
             let mut other = letters.clone();
             other.swap(at - 1, at);
             other == name
         });
-        (3 < name.len() && (missing || more || swapped)).then_some(number)
+        (3 < name.len() && (missing || doubled || swapped)).then_some(number)
     })
 }

@@ -1,17 +1,6 @@
 //! Words that are plurals or possessives, and what of.
 
-/// Plurals that no rule makes.
-const IRREGULAR: [(&str, &str); 9] = [
-    ("men", "man"),
-    ("women", "woman"),
-    ("children", "child"),
-    ("people", "person"),
-    ("geese", "goose"),
-    ("mice", "mouse"),
-    ("wives", "wife"),
-    ("midwives", "midwife"),
-    ("housewives", "housewife"),
-];
+use crate::words::IRREGULAR;
 
 /// What a word may be the plural or the possessive of; the word itself unless it can only be a plural.
 pub(super) fn singulars(word: &str) -> Vec<String> {
@@ -25,8 +14,11 @@ pub(super) fn singulars(word: &str) -> Vec<String> {
     if let Some(owner) = owner {
         return singulars(owner);
     }
-    if let Some((_, one)) = IRREGULAR.iter().find(|it| it.0 == lower) {
-        return vec![(*one).to_owned()];
+    if let Some((many, one)) = IRREGULAR.iter().find(|it| lower.ends_with(it.0)) {
+        return vec![cut(many, one)];
+    }
+    if lower == "men" || lower == "women" {
+        return vec![cut("men", "man")];
     }
     let ends = |ending: &str| lower.len() > ending.len() && lower.ends_with(ending);
     if ends("men") {
@@ -76,6 +68,9 @@ mod tests {
             ("women's", "woman"),
             ("firemen", "fireman"),
             ("children", "child"),
+            ("grandchildren", "grandchild"),
+            ("salespeople", "salesperson"),
+            ("midwives", "midwife"),
             ("GIRLS", "GIRL"),
             ("samurai", "samurai"),
             ("walrus", "walrus"),

@@ -10,6 +10,13 @@ pub(super) struct Word<'a> {
     pub(super) tie: Tie,
 }
 
+impl Word<'_> {
+    /// Whether it is one of these, whatever its capitals.
+    pub(super) fn is(&self, any: &[&str]) -> bool {
+        any.contains(&self.lower.as_str())
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tie {
     /// Nothing but white space.
