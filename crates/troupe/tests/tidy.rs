@@ -202,10 +202,11 @@ fn half_of_the_group_prompts_are_unseen_by_the_planners_generator() {
 }
 
 /// Prepositions and articles before the place itself.
-const LEADING: [&str; 32] = [
+const LEADING: [&str; 35] = [
     "in", "infront", "on", "at", "by", "from", "off", "near", "under", "over", "above", "below",
     "beneath", "behind", "beside", "between", "around", "along", "across", "through", "inside",
-    "outside", "aboard", "deep", "next", "to", "top", "front", "of", "down", "a", "the",
+    "outside", "aboard", "deep", "next", "to", "top", "front", "of", "down", "a", "an", "the",
+    "two", "some",
 ];
 
 /// So many words of a prompt in a row that its brief doesn't hold are its template's.
