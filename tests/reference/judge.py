@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/golden/judge"
 sys.path.insert(0, str(ROOT / "models/starter/train/judge"))
-from crop import crop  # noqa: E402
 from judge import Judge  # noqa: E402
+from judge import crops as judged  # noqa: E402
 from networks import First, Second  # noqa: E402
 
 HEADS = [
@@ -52,12 +52,7 @@ def main():
     picture = (255 * smooth + 24 * torch.randn(smooth.shape, generator=generator)).round().clamp(0, 255)
     image = picture.byte().numpy()
     boxes = [[share * side for share, side in zip(it, (width, height) * 2)] for it in BOXES]
-    order = [(depth, at) for at, depth in enumerate(DEPTHS)]
-    crops = []
-    for own, box in zip(order, boxes):
-        others = lambda wanted: [it for at, it in zip(order, boxes) if at != own and (own < at) == wanted]
-        crops.append(torch.from_numpy(crop(image, box, others(True), others(False))))
-    crops = torch.stack(crops)
+    crops = judged(image, boxes, DEPTHS)
     GOLDEN.mkdir(parents=True, exist_ok=True)
     expected = {
         "picture": picture.half().contiguous(), "boxes": torch.tensor(BOXES), "depths": torch.tensor(DEPTHS, dtype=torch.int32),

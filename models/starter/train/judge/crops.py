@@ -73,7 +73,7 @@ def _halves(r, box):
 
 
 def drawn(seed, pool=None):
-    """The picture of a seed with people of the pool, or any; and `(box, boxes in front, boxes behind, labels, height)` of each crop."""
+    """The picture of a seed with people of the pool, or any; and `(box, boxes in front, boxes behind, labels)` of each crop."""
     r = random.Random(f"judge {seed}")
     (width, height), most, _ = r.choices(CANVASES, [it[2] for it in CANVASES])[0]
     image = scenes.backdrop(r, r.choice(list(scenes.SETTINGS)), width, height)

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from crop import crop
 
 SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../judge")
-PRESENCE = ["nobody", "one", "more"]
 
 
 class Judge:
@@ -63,23 +62,31 @@ class Judge:
 
     def layout(self, image, boxes, depths):
         """The verdicts on all boxes (left, top, right, bottom) of a picture, in pixels."""
-        order = [(depth, at) for at, depth in enumerate(depths)]
-        crops = []
-        for own, box in zip(order, boxes):
-            front = [it for at, it in zip(order, boxes) if own < at]
-            behind = [it for at, it in zip(order, boxes) if at < own]
-            crops.append(crop(image, box, front, behind))
-        return self.verdicts(torch.from_numpy(np.stack(crops))) if crops else []
+        return self.verdicts(crops(image, boxes, depths)) if boxes else []
+
+
+def crops(image, boxes, depths):
+    """The crops `(boxes, 5, 96, 64)` of all boxes of a picture, in pixels; of equal depths the later is in front."""
+    order = [(depth, at) for at, depth in enumerate(depths)]
+    others = lambda own, wanted: [it for at, it in zip(order, boxes) if at != own and (own < at) == wanted]
+    each = [crop(image, box, others(own, True), others(own, False)) for own, box in zip(order, boxes)]
+    return torch.from_numpy(np.stack(each))
+
+
+def placed(layout, size):
+    """The boxes of a layout's subjects in pixels, and their depths."""
+    edges = ("left", "top", "right", "bottom")
+    boxes = [[it["box"][edge] * side for edge, side in zip(edges, size * 2)] for it in layout["subjects"]]
+    return boxes, [it["depth"] for it in layout["subjects"]]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     image = np.asarray(Image.open(sys.argv[1]).convert("RGB"))
     with open(sys.argv[2]) as it:
-        subjects = json.load(it)["subjects"]
-    size = [image.shape[1], image.shape[0]] * 2
-    boxes = [[it["box"][edge] * side for edge, side in zip(("left", "top", "right", "bottom"), size)] for it in subjects]
+        layout = json.load(it)
+    boxes, depths = placed(layout, (image.shape[1], image.shape[0]))
     judge = Judge(*sys.argv[3:4] or ["first"])
-    for subject, verdict in zip(subjects, judge.layout(image, boxes, [it["depth"] for it in subjects])):
+    for subject, verdict in zip(layout["subjects"], judge.layout(image, boxes, depths)):
         print(subject["id"], "|", subject["sub_prompt"])
         print("   ", ", ".join(f"{name}: {answer} ({sure:.2f})" for name, (answer, sure) in verdict.items()))

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from crop import window
 from crops import HIDDEN, WHO
 from export import words
-from judge import Judge
+from judge import Judge, placed
 
 COLUMNS, ROWS, SIDE = 5, 4, (240, 300)
 FIELDS = ["number", "picture", "subject", *WHO]
@@ -37,13 +37,6 @@ def people(runs):
                 yield picture, path, at
 
 
-def boxes(layout, size):
-    """Of all subjects in pixels, and their depths."""
-    subjects = json.loads(Path(layout).read_text())["subjects"]
-    edges = ("left", "top", "right", "bottom")
-    return [[it["box"][edge] * side for edge, side in zip(edges, size * 2)] for it in subjects], [it["depth"] for it in subjects]
-
-
 def sheets(runs, folder, count=300, seed=1):
     """The box is outlined in its window, with a little more around it, and enlarged."""
     found = list(people(runs))
@@ -54,7 +47,7 @@ def sheets(runs, folder, count=300, seed=1):
         sheet = Image.new("RGB", (COLUMNS * SIDE[0], ROWS * SIDE[1]), "white")
         for at, (picture, layout, subject) in enumerate(chosen[first:first + per]):
             image = Image.open(picture).convert("RGB")
-            box = boxes(layout, image.size)[0][subject]
+            box = placed(json.loads(Path(layout).read_text()), image.size)[0][subject]
             left, top, right, bottom = window(box)
             scale = min((SIDE[0] - 8) / (right - left), (SIDE[1] - 24) / (bottom - top))
             size = round((right - left) * scale), round((bottom - top) * scale)
@@ -107,8 +100,8 @@ def score(folder):
     for row, _ in rows:
         picture = Path(folder) / row["picture"]
         image = Image.open(picture).convert("RGB")
-        placed = boxes(picture.with_name("layout.json"), image.size)
-        said.append([it.layout(np.asarray(image), *placed)[int(row["subject"])] for it in judges])
+        there = placed(json.loads(picture.with_name("layout.json").read_text()), image.size)
+        said.append([it.layout(np.asarray(image), *there)[int(row["subject"])] for it in judges])
     for name in WHO:
         scored = [(labels[name], answers) for (_, labels), answers in zip(rows, said) if labels[name] is not None]
         line = [name, str(len(scored))]

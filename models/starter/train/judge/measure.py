@@ -8,9 +8,8 @@ import torch
 
 from crops import HIDDEN, WHO
 from data import Crops
+from export import LEAST_HEIGHT
 from judge import Judge
-
-LEAST_HEIGHT = 64
 
 
 def answers(judge, crops, chosen):

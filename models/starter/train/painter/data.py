@@ -43,7 +43,7 @@ class Scenes:
 
 
 class Batch:
-    """Latents `z` (pictures, 4, height, width), the prompt of each, and what `attention.Conditioning` needs."""
+    """Latents `z` (pictures, channels, height, width), the prompt of each, and what `attention.Conditioning` needs."""
 
     def __init__(self, scenes, size, chosen, r, noisy):
         self.z = scenes.z[size][torch.tensor(chosen)].float() * scenes.scaling

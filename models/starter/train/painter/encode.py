@@ -1,6 +1,6 @@
 """Drawn shards to latents: `python encode.py AUTOENCODER DRAWN LATENTS`.
 
-A shard of latents holds, for each canvas, `z` (scenes, 4, height / 8, width / 8) as f16 and unscaled, `known`, and for each
+A shard of latents holds, for each canvas, `z` (scenes, channels, height / 8, width / 8) as f16 and unscaled, `known`, and for each
 scene the people's `masks` and `regions` (people, height / 8, width / 8) as bytes: what shows them, and what of their box
 no box in front covers. The first shard's deviation becomes the autoencoder's scaling factor.
 """

@@ -12,9 +12,8 @@ from transformers import CLIPTextModel
 
 import tokenizer as tokens
 from attention import Conditioning, Processor, grid
+from data import BASE_RATIO
 from encode import regions
-
-BASE_RATIO = .2
 
 
 @dataclass
@@ -47,7 +46,7 @@ class Painter:
         return self.text(ids).last_hidden_state
 
     def _grids(self, weights, size, early):
-        """The conditioning of a step: without guidance's first half nothing is regional but the isolation."""
+        """The conditioning of a step: in the half without the prompt nothing is regional but the isolation."""
         found, (width, height) = {}, size
         for level in (1, 2, 4):
             smaller = [None if it is None else torch.nn.functional.avg_pool2d(it[None], level)[0] for it in weights]

@@ -42,8 +42,9 @@ def own_words(text):
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20000
     held_out = json.loads((words.REPOSITORY / "tests/prompts/held_out.json").read_text())
-    kept_back = {path.read_text().strip().lower() for path in (words.REPOSITORY / "prompts/groups").glob("*.txt")}
-    kept_back |= {prompt.lower() for prompt, _ in dev.PROMPTS} | {entry["prompt"].lower() for entry in held_out}
+    bare = lambda text: text.strip().lower().rstrip(".!")
+    kept_back = {bare(path.read_text()) for path in (words.REPOSITORY / "prompts/groups").glob("*.txt")}
+    kept_back |= {bare(prompt) for prompt, _ in dev.PROMPTS} | {bare(entry["prompt"]) for entry in held_out}
     templates = {template(entry["prompt"], entry["brief"]) for entry in held_out}
     templates = {text for text in templates if OWN_WORDS <= len(own_words(text))}
     found = []
@@ -58,7 +59,7 @@ def main():
         prompt, brief = generate.pair(random.Random(index))
         if words.is_unseen(prompt):
             found.append(f"made with an unseen word: {prompt}")
-        if prompt.lower().rstrip(".!") in kept_back:
+        if bare(prompt) in kept_back:
             found.append(f"made as it stands in a test: {prompt}")
         if template(prompt, brief) in templates:
             found.append(f"made after a template of the test: {prompt}: {template(prompt, brief)}")

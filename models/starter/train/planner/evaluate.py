@@ -121,7 +121,7 @@ def main():
         try:
             parts = compare(json.loads(reply), wanted)
         except (ValueError, KeyError):
-            parts = {part: (False, "a brief", reply) for part in ("number", "noun", "setting")}
+            parts = {part: (False, "a brief", reply) for part in (PARTS if "people" in wanted else ("number", "noun", "setting"))}
         for part, (right, want, found) in parts.items():
             said[part] = said.get(part, 0) + (says(want) or says(found))
             failures.setdefault(part, [])
