@@ -9,12 +9,11 @@ mod configs;
 mod names;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use self::names::{Kind, Renamed};
+use self::names::{Renamed, same};
 use crate::weights::{Bytes, TensorFile, View, Weights, WeightsError};
 
 const UNET: &str = "model.diffusion_model.";
@@ -94,7 +93,7 @@ pub enum SingleFileError {
 }
 
 impl SingleFile {
-    /// Takes a checkpoint apart; of its tensors only the header is read.
+    /// Takes a checkpoint apart. Of its tensors the header is read, and of SD 2 one vector, by which its kind shows.
     ///
     /// # Errors
     ///
@@ -104,7 +103,7 @@ impl SingleFile {
         check_kind(&file)?;
         let unet = part(&file, &[UNET], {
             let layers = unet_layers(&file);
-            move |path| names::unet(path, layers).map(as_it_is).into_iter().collect()
+            move |path| names::unet(path, layers).map(same).into_iter().collect()
         });
         let levels = vae_levels(&file, VAE);
         let vae = part(&file, &[VAE], |path| names::vae(path, levels).into_iter().collect());
@@ -113,9 +112,10 @@ impl SingleFile {
             [_, second] => second.weights.shape("text_projection.weight").map(|shape| shape[0]),
             _ => None,
         };
-        let (unet_config, family) = configs::unet(&unet, pooled)?;
+        let (mut unet_config, family) = configs::unet(&unet, pooled)?;
         let vae_config = configs::vae(&vae, family)?;
         let scheduler = scheduler(&file, &unet, family);
+        unet_config["sample_size"] = configs::sample_size(family, &scheduler).into();
         Ok(Self {
             family,
             unet_config: unet_config.to_string(),
@@ -137,7 +137,7 @@ impl SingleFile {
 pub fn vae_file(file_name: &str, bytes: Bytes) -> Result<Weights, SingleFileError> {
     let file = Arc::new(TensorFile::new(file_name, bytes)?);
     if file.entry("decoder.mid_block.resnets.0.conv1.weight").is_some() {
-        return Ok(part(&file, &[""], |path| vec![as_it_is(path.to_owned())]));
+        return Ok(part(&file, &[""], |path| vec![same(path.to_owned())]));
     }
     let prefix =
         if file.entry(&format!("{VAE}decoder.conv_in.weight")).is_some() { VAE } else { "" };
@@ -147,10 +147,6 @@ pub fn vae_file(file_name: &str, bytes: Bytes) -> Result<Weights, SingleFileErro
         return Err(SingleFileError::Other { file: file.name().to_owned(), found });
     }
     Ok(part(&file, &[prefix], |path| names::vae(path, levels).into_iter().collect()))
-}
-
-fn as_it_is(name: String) -> Renamed {
-    Renamed { name, kind: Kind::Same }
 }
 
 /// The tensors below one of the prefixes under their new names; others are passed over.
@@ -221,7 +217,7 @@ fn text_encoders(file: &Arc<TensorFile>) -> Result<Vec<TextEncoderPart>, SingleF
     let mut parts = Vec::new();
     if let Some(prefix) = CLIP.into_iter().find(|prefix| has(prefix)) {
         let weights = part(file, &[prefix], |path| {
-            vec![as_it_is(path.strip_prefix("text_model.").unwrap_or(path).to_owned())]
+            vec![same(path.strip_prefix("text_model.").unwrap_or(path).to_owned())]
         });
         let config = configs::text_encoder(&weights, "quick_gelu", 0)?;
         parts.push(TextEncoderPart {
@@ -277,16 +273,6 @@ fn deviation(weights: &Weights, name: &str) -> f64 {
     let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
     let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
     (squares / count).sqrt()
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sd1 => "Stable Diffusion 1",
-            Self::Sd2 => "Stable Diffusion 2",
-            Self::Sdxl => "Stable Diffusion XL",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,16 @@ pub(super) fn unet(
     Ok((config, family))
 }
 
+/// `sample_size` of the UNet's configuration, as the folders of the same models have it: SD 2 is at home on 768 pixels
+/// where it predicts velocity.
+pub(super) fn sample_size(family: Family, scheduler: &Value) -> usize {
+    match family {
+        Family::Sd2 if scheduler["prediction_type"] == "v_prediction" => 96,
+        Family::Sd1 | Family::Sd2 => 64,
+        Family::Sdxl => 128,
+    }
+}
+
 /// `vae/config.json`.
 pub(super) fn vae(weights: &Weights, family: Family) -> Result<Value, SingleFileError> {
     let shapes = Shapes { weights, part: "autoencoder" };

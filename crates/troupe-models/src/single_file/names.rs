@@ -44,8 +44,9 @@ impl Kind {
     }
 }
 
-fn same(name: String) -> Vec<Renamed> {
-    vec![Renamed { name, kind: Kind::Same }]
+/// A tensor that has nothing new but its name.
+pub(super) fn same(name: String) -> Renamed {
+    Renamed { name, kind: Kind::Same }
 }
 
 /// Splits `3.rest` into the number and the rest.
@@ -127,16 +128,16 @@ fn residual(path: &str) -> Option<String> {
 pub(super) fn vae(path: &str, levels: usize) -> Option<Renamed> {
     let (half, rest) = path.split_once('.')?;
     if matches!(half, "quant_conv" | "post_quant_conv") {
-        return same(path.to_owned()).pop();
+        return Some(same(path.to_owned()));
     }
     if !matches!(half, "encoder" | "decoder") {
         return None;
     }
     if rest.starts_with("conv_in.") || rest.starts_with("conv_out.") {
-        return same(path.to_owned()).pop();
+        return Some(same(path.to_owned()));
     }
     if let Some(rest) = rest.strip_prefix("norm_out.") {
-        return same(format!("{half}.conv_norm_out.{rest}")).pop();
+        return Some(same(format!("{half}.conv_norm_out.{rest}")));
     }
     if let Some(rest) = rest.strip_prefix("mid.attn_1.") {
         let parts = [
@@ -156,7 +157,8 @@ pub(super) fn vae(path: &str, levels: usize) -> Option<Renamed> {
     let shortcut = |rest: &str| rest.replace("nin_shortcut.", "conv_shortcut.");
     for (part, resnet) in [("mid.block_1.", 0), ("mid.block_2.", 1)] {
         if let Some(rest) = rest.strip_prefix(part) {
-            return same(format!("{half}.mid_block.resnets.{resnet}.{}", shortcut(rest))).pop();
+            let name = format!("{half}.mid_block.resnets.{resnet}.{}", shortcut(rest));
+            return Some(same(name));
         }
     }
     // The decoder's levels are counted from the other end.
@@ -174,14 +176,16 @@ pub(super) fn vae(path: &str, levels: usize) -> Option<Renamed> {
     } else {
         format!("upsamplers.0.conv.{}", rest.strip_prefix("upsample.conv.")?)
     };
-    same(format!("{half}.{blocks}.{level}.{inside}")).pop()
+    Some(same(format!("{half}.{blocks}.{level}.{inside}")))
 }
 
 /// A name of `OpenCLIP`'s text encoder; some of its tensors are three there.
 pub(super) fn open_clip(path: &str) -> Vec<Renamed> {
     match path {
-        "token_embedding.weight" => return same(format!("embeddings.{path}")),
-        "positional_embedding" => return same("embeddings.position_embedding.weight".to_owned()),
+        "token_embedding.weight" => return vec![same(format!("embeddings.{path}"))],
+        "positional_embedding" => {
+            return vec![same("embeddings.position_embedding.weight".to_owned())];
+        }
         "text_projection" => {
             let name = "text_projection.weight".to_owned();
             return vec![Renamed { name, kind: Kind::Transposed }];
@@ -189,7 +193,7 @@ pub(super) fn open_clip(path: &str) -> Vec<Renamed> {
         _ => {}
     }
     if let Some(rest) = path.strip_prefix("ln_final.") {
-        return same(format!("final_layer_norm.{rest}"));
+        return vec![same(format!("final_layer_norm.{rest}"))];
     }
     let Some((layer, rest)) = path.strip_prefix("transformer.resblocks.").and_then(numbered) else {
         return Vec::new();
@@ -216,5 +220,5 @@ pub(super) fn open_clip(path: &str) -> Vec<Renamed> {
     let of = |(part, instead): &(&str, &str)| {
         Some(format!("encoder.layers.{layer}.{instead}{}", rest.strip_prefix(part)?))
     };
-    parts.iter().find_map(of).map(same).unwrap_or_default()
+    parts.iter().find_map(of).map(same).into_iter().collect()
 }

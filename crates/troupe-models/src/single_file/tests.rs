@@ -46,9 +46,10 @@ fn text(name: &'static str, text: &str) -> ClipConfig {
 
 /// A single file is the folder that diffusers' conversion makes of it.
 #[track_caller]
-fn check(name: &str, family: Family) {
+fn check(name: &str, family: Family, sample_size: usize) {
     let single = open(bytes(&format!("{name}/single.safetensors"))).unwrap();
     assert_eq!(single.family, family);
+    assert_eq!(UNetConfig::sample_size(&single.unet_config), Some(sample_size));
     let (config, unet) = folder(&format!("{name}/unet"), "diffusion_pytorch_model");
     check_same(&single.unet, &unet);
     let read = |text: &str| UNetConfig::from_json(text).unwrap();
@@ -81,17 +82,17 @@ fn check(name: &str, family: Family) {
 // wrong.
 #[test]
 fn stable_diffusion_1_in_one_file_is_the_folder() {
-    check("sd1", Family::Sd1);
+    check("sd1", Family::Sd1, 64);
 }
 
 #[test]
 fn stable_diffusion_2_in_one_file_is_the_folder() {
-    check("sd2", Family::Sd2);
+    check("sd2", Family::Sd2, 64);
 }
 
 #[test]
 fn stable_diffusion_xl_in_one_file_is_the_folder() {
-    check("sdxl", Family::Sdxl);
+    check("sdxl", Family::Sdxl, 128);
 }
 
 #[test]
@@ -187,4 +188,15 @@ fn marks_say_that_velocity_is_predicted() {
     let scheduler = open(safetensors::serialize(marked, None).unwrap()).unwrap().scheduler;
     let says = ["v_prediction", "\"rescale_betas_zero_snr\":true", "trailing"];
     assert!(says.iter().all(|it| scheduler.contains(it)), "{scheduler}");
+}
+
+#[test]
+fn stable_diffusion_2_is_at_home_on_more_pixels_where_it_predicts_velocity() {
+    let whole = bytes("sd2/single.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    let mut marked: Vec<_> = tensors.iter().collect();
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![0], &[]).unwrap();
+    marked.push(("v_pred", view));
+    let config = open(safetensors::serialize(marked, None).unwrap()).unwrap().unet_config;
+    assert_eq!(UNetConfig::sample_size(&config), Some(96));
 }

@@ -214,6 +214,14 @@ impl UNetConfig {
         Ok(config)
     }
 
+    /// The side of the latents that the network was trained on: `sample_size` of `unet/config.json`, where it is there.
+    ///
+    /// It is no part of the architecture, so that any value is taken, and passed over where it is no number.
+    pub fn sample_size(text: &str) -> Option<usize> {
+        let config: Map<String, Value> = serde_json::from_str(text).ok()?;
+        config.get("sample_size")?.as_u64()?.try_into().ok().filter(|&side| 0 < side)
+    }
+
     /// The channels of the timestep's embedding inside the network.
     pub fn time_embedding_dim(&self) -> usize {
         4 * self.levels.first().map_or(0, |level| level.channels)
