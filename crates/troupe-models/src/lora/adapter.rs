@@ -13,7 +13,7 @@ use crate::weights::{Bytes, TensorFile, printable};
 /// How many of the tensors that don't fit a message shows.
 const SHOWN: usize = 5;
 
-/// A LoRA file, taken apart; its matrices stay in the file.
+/// A LoRA file, taken apart; its matrices are checked, and stay in the file.
 pub struct Adapter {
     pub(super) file: Arc<TensorFile>,
     pub(super) modules: Vec<AdapterModule>,
@@ -103,7 +103,7 @@ impl Adapter {
         unmatched.check(&file)?;
         // Once here, and not where a weight is read, by which time much has been loaded and computed.
         for key in modules.iter().flat_map(|module| [&module.down, &module.up]) {
-            file.required_values(key)?;
+            file.check_values(key)?;
         }
         Ok(Self { file, modules, dialects })
     }

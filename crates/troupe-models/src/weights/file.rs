@@ -9,6 +9,8 @@ use super::{Bytes, WeightsError};
 
 /// How many elements are converted at a time.
 pub(super) const CHUNK: usize = 1024;
+/// How many elements are held at a time where none are kept.
+pub(super) const HELD: usize = 64 * CHUNK;
 
 /// A file whose header has been checked.
 pub(crate) struct TensorFile {
@@ -60,12 +62,25 @@ impl TensorFile {
 
     /// The elements of a tensor that must be there.
     pub(crate) fn required_values(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
-        let entry = self.entry(key).ok_or_else(|| WeightsError::Missing {
+        self.values(key, self.required(key)?)
+    }
+
+    /// Checks the elements of a tensor that must be there as [`Self::required_values`] does, and keeps none of them.
+    pub(crate) fn check_values(&self, key: &str) -> Result<(), WeightsError> {
+        let count: usize = self.required(key)?.shape.iter().product();
+        // Without elements there is still a type to check.
+        for start in (0..count.max(1)).step_by(HELD) {
+            self.values_from(key, start, HELD.min(count - start))?;
+        }
+        Ok(())
+    }
+
+    fn required(&self, key: &str) -> Result<&Entry, WeightsError> {
+        self.entry(key).ok_or_else(|| WeightsError::Missing {
             file: self.name.clone(),
             key: printable(key, 200),
             wanted: Vec::new(),
-        })?;
-        self.values(key, entry)
+        })
     }
 
     /// The one number of a tensor, which may be an integer.

@@ -6,7 +6,7 @@ use safetensors::tensor::TensorView;
 
 use half::{bf16, f16};
 
-use super::file::CHUNK;
+use super::file::{CHUNK, HELD};
 use super::*;
 
 /// A file of a header, written as it is, and data.
@@ -112,6 +112,25 @@ fn numbers_that_are_none_are_found_wherever_they_are() {
                 "{bad} at {at}: {error}"
             );
         }
+    }
+}
+
+#[test]
+fn numbers_of_which_none_are_kept_are_checked_to_the_last() {
+    let count = 2 * HELD + 3;
+    let check = |numbers: &[f32]| {
+        let data: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F32, vec![numbers.len()], &data).unwrap();
+        let bytes = safetensors::serialize([("w", view)], None).unwrap();
+        TensorFile::new("f", Arc::new(bytes)).unwrap().check_values("w")
+    };
+    check(&vec![1.0; count]).unwrap();
+    check(&[]).unwrap();
+    for at in [0, HELD - 1, HELD, count - 1] {
+        let mut numbers = vec![1.0; count];
+        numbers[at] = f32::NAN;
+        let error = check(&numbers).unwrap_err().to_string();
+        assert!(error.contains("`w` with NaN or infinity"), "at {at}: {error}");
     }
 }
 
