@@ -136,9 +136,20 @@ impl ClipConfig {
         self.projection
     }
 
-    /// How many layers there are; at least 1.
-    pub fn layers(&self) -> usize {
-        self.layers
+    /// Checks that a layer can be listened to.
+    ///
+    /// # Errors
+    ///
+    /// If none would be left of those before it.
+    pub fn check(&self, layer: ClipLayer) -> Result<(), ModelError> {
+        if layer.skipped < self.layers {
+            return Ok(());
+        }
+        Err(ModelError::Input {
+            what: "number of layers to skip",
+            wanted: format!("0 to {}", self.layers - 1),
+            found: layer.skipped.to_string(),
+        })
     }
 
     /// The most tokens of one text.
@@ -219,14 +230,8 @@ impl ClipTextEncoder {
         learned: &[LearnedToken],
         layer: ClipLayer,
     ) -> Result<ClipOutput, ModelError> {
-        let kept = self.config.layers.saturating_sub(layer.skipped);
-        if kept == 0 {
-            return Err(ModelError::Input {
-                what: "number of layers to skip",
-                wanted: format!("0 to {}", self.config.layers - 1),
-                found: layer.skipped.to_string(),
-            });
-        }
+        self.config.check(layer)?;
+        let kept = self.config.layers - layer.skipped;
         let mut x = self.embed(ids, learned)?;
         for layer in &self.layers[..kept] {
             x = layer.forward(&x)?;

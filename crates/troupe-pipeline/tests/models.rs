@@ -223,7 +223,8 @@ fn an_autoencoder_and_words_can_be_put_beside_a_model() {
     assert_eq!(error.exit_code(), 3);
     assert_ne!(paint(place.path(), &(model.clone() + "clip_skip = 2\n")).unwrap(), plain);
     let error = paint(place.path(), &(model + "clip_skip = 3\n")).unwrap_err();
-    assert!(error.to_string().contains("text layers that are skipped"), "{error}");
+    let message = "the number of layers to skip is 2, and 0 to 1 was wanted";
+    assert_eq!((error.to_string().as_str(), error.exit_code()), (message, 2));
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub struct Options {
     /// one, so 1 and 2 are the same there, and diffusers' `clip_skip` is two less. It holds for the
     /// negative prompt too, as there, where diffusers leaves that as it is.
     pub clip_skip: usize,
-    /// The side of the tiles in which pictures are decoded, in pixels; 0 is in one piece.
+    /// The side of the tiles in which pictures are decoded, in pixels, a multiple of 32; 0 is in one piece.
     pub tile: usize,
 }
 

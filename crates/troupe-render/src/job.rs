@@ -66,16 +66,16 @@ pub struct Settings {
 /// Where the noise comes from.
 #[derive(Clone, Debug)]
 pub enum Noise {
-    /// The streams `noise` and, for ancestral samplers, `noise/step/N` of a seed.
+    /// The streams `noise` and, for samplers that add noise on the way, `noise/step/N` of a seed.
     Seeded(Seed),
     /// PyTorch's generator on the CPU with this seed, as diffusers uses it: first the latents, then
-    /// what ancestral samplers add, step by step.
+    /// what samplers add on the way, step by step.
     TorchCpu(Seed),
     /// Given numbers of unit variance.
     Given {
         /// Shape `(1, channels, height / 8, width / 8)`.
         noise: Tensor4,
-        /// For ancestral samplers: shape `(steps, channels, height / 8, width / 8)`.
+        /// For samplers that add noise on the way: shape `(steps, channels, height / 8, width / 8)`.
         steps: Option<Tensor4>,
     },
 }

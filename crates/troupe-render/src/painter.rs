@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use troupe_core::layout::Canvas;
 use troupe_core::region::{Placed, Regions, TokenGrid};
 use troupe_models::config::TextFile;
+use troupe_models::error::ModelError;
 use troupe_models::lora::{Applied, Scaled, attach};
 use troupe_models::unet::{Added, Conditioning, Isolation, PreparedContext, UNet, UNetConfig};
 use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blemish};
@@ -13,6 +14,12 @@ use crate::files::PainterFiles;
 use crate::noise::NoiseSource;
 use crate::text::Texts;
 use crate::{Cell, Job, Picture, RenderError, Scene, Settings, Tensor4, Watcher};
+
+/// How many pixels each latent spans, in each direction, in all families that we know.
+const PIXELS_PER_LATENT: usize = 8;
+
+/// Sizes of about the pixels that SDXL was trained on (Podell et al. 2023, arXiv:2307.01952, appendix I).
+const SDXL_CANVASES: [(u32, u32); 4] = [(1024, 1024), (1152, 896), (1216, 832), (832, 1216)];
 
 /// A loaded model with its LoRAs merged in.
 #[derive(Debug)]
@@ -47,7 +54,8 @@ impl Painter {
             fits("latent channels", unet_config.in_channels, latents, usize::eq)?;
         }
         fits("latent channels", unet_config.out_channels, latents, usize::eq)?;
-        fits("pixels a latent", 8, vae_config.pixels_per_latent(), usize::eq)?;
+        fits("pixels a latent", PIXELS_PER_LATENT, vae_config.pixels_per_latent(), usize::eq)?;
+        let tiles = tiles(files.options.tile)?;
 
         let none = || RenderError::Mismatch("the model has no text encoder".to_owned());
         let first = files.texts.first().ok_or_else(none)?;
@@ -70,8 +78,7 @@ impl Painter {
             vae_encoder: if repaints { Some(encoder()?) } else { None },
             unet: UNet::new(unet_config, &files.unet.with_adapters(attached.unet))?,
             vae: VaeDecoder::new(vae_config, &files.vae)?,
-            // From pixels to latents, in multiples of four.
-            tiles: Tiles::new((files.options.tile >> 5) << 2),
+            tiles,
         };
         Ok((painter, attached.applied))
     }
@@ -213,6 +220,42 @@ pub fn cell(unet_config: &str, vae_config: TextFile<'_>) -> Result<Cell, RenderE
     Ok(Cell { width: side, height: side })
 }
 
+/// The sizes on which a model is at home, as far as its `unet/config.json` and `vae/config.json` tell; the first is the
+/// squarest.
+///
+/// # Errors
+///
+/// If a configuration isn't one that we know.
+pub fn canvases(unet_config: &str, vae_config: TextFile<'_>) -> Result<Vec<Canvas>, RenderError> {
+    let xl = UNetConfig::from_json(unet_config)?.addition.is_some();
+    let pixels = VaeConfig::from_json(vae_config)?.pixels_per_latent();
+    let side = UNetConfig::sample_size(unet_config)
+        .and_then(|side| u32::try_from(side.saturating_mul(pixels)).ok());
+    let sizes = match side {
+        None | Some(1024) if xl => SDXL_CANVASES,
+        Some(_) | None => {
+            let side = side.unwrap_or(512).clamp(64, 2048).next_multiple_of(8);
+            let half = (side >> 1).next_multiple_of(8);
+            let quarter = (side >> 2).next_multiple_of(8);
+            [(side, side), (side + quarter, side), (side + half, side), (side, side + half)]
+        }
+    };
+    Ok(sizes.into_iter().filter_map(|(width, height)| Canvas::new(width, height).ok()).collect())
+}
+
+/// The tiles in which a picture is decoded; of 0 pixels, none.
+fn tiles(pixels: usize) -> Result<Option<Tiles>, ModelError> {
+    if pixels == 0 {
+        return Ok(None);
+    }
+    let tiles = Tiles::of_pixels(pixels, PIXELS_PER_LATENT).ok_or_else(|| ModelError::Input {
+        what: "side of a tile",
+        wanted: "0 or a multiple of 32 pixels".to_owned(),
+        found: pixels.to_string(),
+    });
+    tiles.map(Some)
+}
+
 /// In how many steps people don't see one another: `ceil(isolate · steps)`.
 #[expect(
     clippy::cast_possible_truncation,
@@ -278,5 +321,42 @@ mod tests {
         };
         assert_eq!([of(0.0, 20), of(0.5, 20), of(0.5, 5), of(1.0, 20)], [0, 10, 3, 20]);
         assert_eq!(of(0.3, 10), 3);
+    }
+
+    #[test]
+    fn a_model_is_at_home_on_the_sizes_of_its_family() {
+        let sizes = |unet: &str| {
+            let name = "vae/config.json";
+            let vae = format!(
+                r#"{{"block_out_channels": {:?}, "up_block_types": {:?}}}"#,
+                [32; 4], ["UpDecoderBlock2D"; 4]
+            );
+            let canvases = canvases(unet, TextFile { name, bytes: vae.as_bytes() }).unwrap();
+            canvases.iter().map(|it| (it.width(), it.height())).collect::<Vec<_>>()
+        };
+        let sd1 = [(512, 512), (640, 512), (768, 512), (512, 768)];
+        assert_eq!(sizes("{}"), sd1);
+        for size in ["64", "null", "0", "-1", "\"large\"", "[64, 96]"] {
+            assert_eq!(sizes(&format!("{{\"sample_size\": {size}}}")), sd1, "{size}");
+        }
+        let sd2 = [(768, 768), (960, 768), (1152, 768), (768, 1152)];
+        assert_eq!(sizes(r#"{"sample_size": 96}"#), sd2);
+        assert_eq!(sizes(r#"{"sample_size": 1}"#)[0], (64, 64));
+        assert_eq!(sizes(r#"{"sample_size": 65536}"#).len(), 4);
+        let xl = r#"{"addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": 2816, "sample_size": "#;
+        for size in ["128", "null"] {
+            assert_eq!(sizes(&format!("{xl}{size}}}")), SDXL_CANVASES);
+        }
+        // One that was distilled on smaller pictures says so.
+        assert_eq!(sizes(&format!("{xl}64}}")), sd1);
+    }
+
+    #[test]
+    fn a_tile_is_as_large_as_it_is_asked_for() {
+        let latents = |pixels| tiles(pixels).map(|tiles| tiles.map(Tiles::latents));
+        assert_eq!([latents(0).unwrap(), latents(96).unwrap()], [None, Some(12)]);
+        let error = latents(100).unwrap_err().to_string();
+        assert_eq!(error, "the side of a tile is 100, and 0 or a multiple of 32 pixels was wanted");
     }
 }

@@ -74,8 +74,7 @@ impl Texts {
             }
         }
         for part in &parts {
-            let layers = part.encoder.config().layers();
-            fits("text layers that are skipped", layers, layer.skipped, usize::gt)?;
+            part.encoder.config().check(layer)?;
         }
         Ok(Self { parts, layer })
     }

@@ -21,6 +21,13 @@ impl Tiles {
         (0 < latents && latents.is_multiple_of(4)).then_some(Self { latents })
     }
 
+    /// Tiles of so many pixels on each side, of which each latent spans so many; `None` unless they come to a multiple of
+    /// four latents.
+    pub fn of_pixels(pixels: usize, pixels_per_latent: usize) -> Option<Self> {
+        let latents = pixels.checked_div(pixels_per_latent)?;
+        Self::new(latents).filter(|_| pixels.is_multiple_of(pixels_per_latent))
+    }
+
     /// The latents on each side of a tile.
     pub fn latents(self) -> usize {
         self.latents
@@ -152,5 +159,13 @@ mod tests {
     fn a_side_that_has_no_quarter_is_none() {
         assert_eq!([0, 3, 6].map(Tiles::new), [None; 3]);
         assert_eq!(Tiles::new(64).map(Tiles::latents), Some(64));
+    }
+
+    #[test]
+    fn pixels_are_latents_or_none() {
+        let latents = |pixels| Tiles::of_pixels(pixels, 8).map(Tiles::latents);
+        assert_eq!([32, 64, 96, 512].map(latents), [Some(4), Some(8), Some(12), Some(64)]);
+        assert_eq!([0, 8, 31, 33, 63, 65, 100].map(latents), [None; 7]);
+        assert_eq!(Tiles::of_pixels(32, 0), None);
     }
 }
