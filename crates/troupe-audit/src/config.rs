@@ -14,6 +14,9 @@ const MOST: usize = 4096;
 /// The head that says how many people are there.
 pub(crate) const PRESENCE: &str = "presence";
 
+/// Its values, in the order of [`Presence`](crate::Presence).
+const NUMBERS: [&str; 3] = ["nobody", "one", "more"];
+
 /// `first.json` or `second.json` in `models/starter/judge`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +105,12 @@ impl JudgeConfig {
             let wanted = "`presence` first, with nobody, one and more";
             return Err(wrong("heads", wanted, format!("{presence:?}")));
         }
+        for head in config.heads.iter().take(1) {
+            if head.values != NUMBERS || head.not_visible {
+                let found = format!("{:?}", head.values);
+                return Err(wrong("values of head `presence`", "nobody, one and more", found));
+            }
+        }
         for (at, head) in config.heads.iter().enumerate() {
             let key = |name: &str| format!("{name} of head `{}`", head.name);
             if config.heads[..at].iter().any(|it| it.name == head.name) {
@@ -164,6 +173,18 @@ mod tests {
             "\"people\"",
             "has heads Some((\"people\", 3)), and `presence` first, with nobody, one and more was wanted",
         );
+        for (from, to, values) in [
+            ("\"more\"", "\"many\"", r#"["nobody", "one", "many"]"#),
+            ("\"nobody\", \"one\"", "\"one\", \"nobody\"", r#"["one", "nobody", "more"]"#),
+            (
+                ", \"more\"], \"not_visible\": false",
+                "], \"not_visible\": true",
+                r#"["nobody", "one"]"#,
+            ),
+        ] {
+            let found = format!("has values of head `presence` {values}");
+            refused(from, to, &format!("{found}, and nobody, one and more was wanted"));
+        }
         refused(
             "\"hair\"",
             "\"presence\"",

@@ -193,20 +193,20 @@ impl Judge {
             let logits = logits.chunks(head.classes()).nth(at).unwrap_or_default();
             (head, answer(head, logits))
         });
+        let numbers = [Presence::Nobody, Presence::One, Presence::More];
         let (presence, confidence) = match answers.next() {
-            Some((head, (class, confidence))) if head.threshold <= confidence => {
-                let numbers = [Presence::Nobody, Presence::One, Presence::More];
-                (numbers.get(class).copied(), confidence)
+            Some((_, (sure, confidence))) => {
+                (sure.and_then(|class| numbers.get(class).copied()), confidence)
             }
-            Some((_, (_, confidence))) => (None, confidence),
             None => (None, 0.0),
         };
-        let attributes = answers.map(|(head, (class, confidence))| Finding {
+        let attributes = answers.map(|(head, (sure, confidence))| Finding {
             attribute: head.name.clone(),
-            answer: if confidence < head.threshold {
-                Answer::NotSure
-            } else {
-                head.values.get(class).cloned().map_or(Answer::NotVisible, Answer::Value)
+            answer: match sure {
+                Some(class) => {
+                    head.values.get(class).cloned().map_or(Answer::NotVisible, Answer::Value)
+                }
+                None => Answer::NotSure,
             },
             confidence,
         });
@@ -214,8 +214,9 @@ impl Judge {
     }
 }
 
-/// The likeliest class and its probability at the head's temperature; of equals, the first.
-fn answer(head: &Head, logits: &[f32]) -> (usize, f32) {
+/// The likeliest class, if its probability at the head's temperature is enough, and that probability; of equals, the
+/// first. Logits that are no numbers make a probability that is none, and that is never enough.
+fn answer(head: &Head, logits: &[f32]) -> (Option<usize>, f32) {
     let mut best = (0, f32::NEG_INFINITY);
     for (class, &logit) in logits.iter().enumerate() {
         if best.1 < logit {
@@ -223,7 +224,8 @@ fn answer(head: &Head, logits: &[f32]) -> (usize, f32) {
         }
     }
     let sum: f32 = logits.iter().map(|it| ((it - best.1) / head.temperature).exp()).sum();
-    (best.0, 1.0 / sum)
+    let confidence = 1.0 / sum;
+    ((head.threshold <= confidence).then_some(best.0), confidence)
 }
 
 #[cfg(test)]
@@ -239,8 +241,19 @@ mod tests {
     fn a_temperature_makes_less_sure() {
         let (class, sure) = answer(&head(1.0), &[0.0, 3.0]);
         let (same, less) = answer(&head(2.0), &[0.0, 3.0]);
-        assert_eq!((class, same), (1, 1));
+        assert_eq!((class, same), (Some(1), Some(1)));
         assert!((sure - 0.952_574).abs() < 1e-5 && (less - 0.817_574).abs() < 1e-5);
+    }
+
+    #[test]
+    fn what_is_likely_enough_is_sure_and_what_is_no_number_never_is() {
+        assert_eq!(answer(&head(1.0), &[0.0, 0.0]), (Some(0), 0.5));
+        let strict = Head { threshold: 0.6, ..head(1.0) };
+        assert_eq!(answer(&strict, &[0.0, 0.0]).0, None);
+        let lenient = Head { threshold: 0.0, ..head(1.0) };
+        for logits in [[f32::NAN; 2], [0.0, f32::NAN], [f32::INFINITY, 0.0]] {
+            assert_eq!(answer(&lenient, &logits).0, None, "{logits:?}");
+        }
     }
 
     #[test]
