@@ -229,12 +229,11 @@ pub fn cell(unet_config: &str, vae_config: TextFile<'_>) -> Result<Cell, RenderE
 pub fn canvases(unet_config: &str, vae_config: TextFile<'_>) -> Result<Vec<Canvas>, RenderError> {
     let xl = UNetConfig::from_json(unet_config)?.addition.is_some();
     let pixels = VaeConfig::from_json(vae_config)?.pixels_per_latent();
-    let side = UNetConfig::sample_size(unet_config)
-        .and_then(|side| u32::try_from(side.saturating_mul(pixels)).ok());
-    let sizes = match side {
-        None | Some(1024) if xl => SDXL_CANVASES,
-        Some(_) | None => {
-            let side = side.unwrap_or(512).clamp(64, 2048).next_multiple_of(8);
+    let sizes = match UNetConfig::sample_size(unet_config) {
+        None | Some(128) if xl => SDXL_CANVASES,
+        sample_size => {
+            let side = sample_size.map_or(512, |side| side.saturating_mul(pixels));
+            let side = u32::try_from(side).unwrap_or(u32::MAX).clamp(64, 2048).next_multiple_of(8);
             let half = (side >> 1).next_multiple_of(8);
             let quarter = (side >> 2).next_multiple_of(8);
             [(side, side), (side + quarter, side), (side + half, side), (side, side + half)]
