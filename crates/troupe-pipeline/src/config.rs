@@ -114,7 +114,8 @@ pub struct PaintConfig {
     pub embeddings: Vec<String>,
     /// The layer of the text encoder that is listened to, as the web UI counts: 1 is the last.
     pub clip_skip: usize,
-    /// The side of the tiles in which the picture is decoded, in pixels; 0 is in one piece.
+    /// The side of the tiles in which the picture is decoded, in pixels: a multiple of 32 from 64 to 8192; 0 is in one
+    /// piece.
     pub vae_tile: usize,
     /// What shouldn't be seen.
     pub negative: String,
@@ -123,11 +124,11 @@ pub struct PaintConfig {
     /// The sampler, with its schedule where the name includes one; a spelling of
     /// [`troupe_sampler::Method`].
     pub sampler: String,
-    /// How many passes through the network, 1 to 1000.
+    /// How many steps, 1 to 1000: each a pass through the network, or with Heun's method two.
     pub steps: u32,
     /// How much new noise DDIM adds, 0 (none) to 1 (as much as DDPM).
     pub eta: f64,
-    /// How timesteps are spaced.
+    /// How timesteps are spaced; stronger than a spacing in the sampler's name.
     pub spacing: Spacing,
     /// Which generator draws the noise.
     pub rng: Rng,
@@ -158,8 +159,9 @@ impl PaintConfig {
         if !(1..=32).contains(&self.clip_skip) {
             return Err(format!("`paint.clip_skip` takes 1 to 32, and is {}", self.clip_skip));
         }
-        if 8192 < self.vae_tile {
-            return Err(format!("`paint.vae_tile` takes 0 to 8192, and is {}", self.vae_tile));
+        if !u64::try_from(self.vae_tile).is_ok_and(keys::is_tile) {
+            let takes = keys::TILES;
+            return Err(format!("`paint.vae_tile` takes {takes}, and is {}", self.vae_tile));
         }
         within("eta", self.eta, 0.0, 1.0)?;
         within("guidance", self.guidance, 1.0, 50.0)?;

@@ -38,7 +38,7 @@ pub struct Manifest {
 pub struct Entry {
     /// What the configuration calls it.
     pub name: String,
-    /// A GGUF file or a diffusers folder, from the manifest's folder.
+    /// From the manifest's folder: a GGUF file, a diffusers folder or checkpoint in one file, or a folder of judges.
     pub path: String,
     /// Where it comes from.
     pub source: String,

@@ -19,6 +19,8 @@ pub(super) enum Takes {
     Word(&'static [&'static str]),
     /// A whole number; both ends are included.
     Whole(u64, u64),
+    /// A side of tiles, as [`is_tile`] has it.
+    Tile,
     /// A number; both ends are included.
     Number(f64, f64),
     /// A [`troupe_core::share::Share`].
@@ -35,6 +37,15 @@ const fn key(name: &'static str, takes: Takes) -> Key {
 
 const fn required(name: &'static str, takes: Takes) -> Key {
     Key { name, takes, required: true }
+}
+
+/// The sides of tiles that [`is_tile`] takes, in words.
+pub(super) const TILES: &str = "0 or a multiple of 32 from 64 to 8192";
+
+/// Whether tiles have sides of so many pixels: a quarter of one, over which it overlaps the next, is a whole number of
+/// latents, of 8 pixels each; 0 is no tiles.
+pub(super) fn is_tile(pixels: u64) -> bool {
+    pixels == 0 || (64..=8192).contains(&pixels) && pixels.is_multiple_of(32)
 }
 
 /// The whole configuration.
@@ -95,7 +106,7 @@ const PAINT: Takes = Takes::Table(&[
     key("vae", Takes::Text),
     key("embeddings", Takes::List(&Takes::Text)),
     key("clip_skip", Takes::Whole(1, 32)),
-    key("vae_tile", Takes::Whole(0, 8192)),
+    key("vae_tile", Takes::Tile),
     key("negative", Takes::Text),
     key("threads", Takes::Whole(0, 1024)),
     key("sampler", Takes::Sampler),

@@ -106,6 +106,22 @@ fn what_a_file_leaves_out_is_the_default() {
 }
 
 #[test]
+fn tiles_are_multiples_of_32_pixels() {
+    let tile = |side: usize| load(&format!("paint.vae_tile = {side}")).map(|it| it.paint.vae_tile);
+    for side in [0, 64, 96, 512, 8192] {
+        assert_eq!(tile(side).unwrap(), side);
+    }
+    for side in [1_usize, 31, 32, 65, 100, 8224] {
+        let message = format!("`paint.vae_tile`, and it is {side}");
+        let text = format!("[paint]\nvae_tile = {side}");
+        check(&text, 2, 12, &["0 or a multiple of 32 from 64 to 8192", &message]);
+        let paint = PaintConfig { vae_tile: side, ..PaintConfig::default() };
+        assert!(paint.check().unwrap_err().contains("a multiple of 32"));
+    }
+    check("paint.vae_tile = \"512\"", 1, 18, &["a multiple of 32", "the text \"512\""]);
+}
+
+#[test]
 fn flags_beat_variables_beat_the_file() {
     let steps = |environment: &[(&str, &str)], flags: &[(&str, &str)]| {
         let text = Some(("pipeline.toml", "paint.steps = 2\npaint.guidance = 2"));

@@ -11,7 +11,7 @@ use troupe_plan::axes::{AxesError, AxisProblem};
 use troupe_sampler::Method;
 
 use super::ConfigProblem;
-use super::keys::{Key, SIZE, Takes};
+use super::keys::{Key, SIZE, TILES, Takes, is_tile};
 use super::nearest::nearest;
 
 /// What is wrong, and which bytes of the text.
@@ -88,6 +88,7 @@ pub(super) fn value(
             Some(number) if least <= number && number <= most => Ok(()),
             Some(_) | None => wrong(path),
         },
+        (Takes::Tile, DeValue::Integer(number)) if whole(number).is_some_and(is_tile) => Ok(()),
         (Takes::Number(least, most), number) => match float(number) {
             Some(number) if least <= number && number <= most => Ok(()),
             Some(_) | None => wrong(path),
@@ -115,6 +116,7 @@ pub(super) fn value(
             | Takes::Text
             | Takes::Word(_)
             | Takes::Whole(..)
+            | Takes::Tile
             | Takes::Sampler
             | Takes::Canvas,
             _,
@@ -211,6 +213,7 @@ fn wanted(takes: Takes) -> String {
             words.join(" or ")
         }
         Takes::Whole(least, most) => format!("a whole number from {least} to {most}"),
+        Takes::Tile => TILES.to_owned(),
         Takes::Number(least, most) => format!("a number from {least} to {most}"),
         Takes::Share => "a number".to_owned(),
         Takes::Sampler => "the name of a sampler in quotes".to_owned(),
