@@ -22,39 +22,21 @@ pub(super) fn read_all(
     failed: &mut Vec<Failure>,
     talk: &mut dyn Talk,
 ) -> Result<(), PipelineError> {
-    let mut known: BTreeMap<String, Result<Brief, Failure>> = BTreeMap::new();
-    let mut texts: Vec<&str> = jobs
-        .iter()
-        .filter_map(|job| job.prompt.as_ref().ok())
-        .map(|prompt| prompt.text.as_str())
-        .collect();
-    texts.sort_unstable();
-    texts.dedup();
-    let of = texts.len();
-    // Casting starts when all briefs are final; what failed before it can't come in later.
-    let cast_before = jobs.iter().any(|job| job.folder.join("plan.json").exists());
+    for job in jobs.iter_mut() {
+        match &job.prompt {
+            Ok(prompt) => job.brief = found(&job.folder, &prompt.text, talk)?,
+            Err(failure) => failed.push(failure.clone()),
+        }
+    }
+    let mut known = refused(jobs);
+    let (mut read, of) = (0, unread(jobs).len() - known.len());
     let mut reader: Option<Reader> = None;
     for (index, job) in jobs.iter_mut().enumerate() {
         let number = index + 1;
         let prompt = match &job.prompt {
-            Ok(prompt) => prompt,
-            Err(failure) => {
-                failed.push(failure.clone());
-                continue;
-            }
+            Ok(prompt) if job.brief.is_none() => prompt,
+            Ok(_) | Err(_) => continue,
         };
-        if let Some(brief) = found(&job.folder, &prompt.text, talk)? {
-            job.brief = Some(brief);
-            continue;
-        }
-        let rejected = job.folder.join("brief.rejected.json");
-        if !known.contains_key(&prompt.text) && cast_before && rejected.exists() {
-            let error = PipelineError::Usage(format!(
-                "its brief failed before the others were cast, and stays out of this run; see `{}`",
-                rejected.display()
-            ));
-            known.insert(prompt.text.clone(), Err(failure(number, &error)));
-        }
         if !known.contains_key(&prompt.text) {
             if talk.stopped() {
                 return Err(PipelineError::Stopped);
@@ -63,8 +45,8 @@ pub(super) fn read_all(
                 Some(open) => open,
                 None => Reader::start(studio)?,
             };
-            let read = open.read(&prompt.text, (known.len() + 1, of), talk);
-            let entry = match read {
+            read += 1;
+            let entry = match open.read(&prompt.text, (read, of), talk) {
                 Ok(read) => {
                     reader = Some(open);
                     Ok(read.brief)
@@ -103,6 +85,35 @@ pub(super) fn read_all(
         reader.close();
     }
     Ok(())
+}
+
+/// The prompts of pictures without a brief, and the first such picture of each, from 0.
+fn unread(jobs: &[Job]) -> BTreeMap<&str, usize> {
+    let mut first = BTreeMap::new();
+    for (index, job) in jobs.iter().enumerate() {
+        if let (Ok(prompt), None) = (&job.prompt, &job.brief) {
+            first.entry(prompt.text.as_str()).or_insert(index);
+        }
+    }
+    first
+}
+
+/// The unread prompts that stay out of the run.
+///
+/// Casting starts when all briefs are final; what failed before it can't come in later.
+fn refused(jobs: &[Job]) -> BTreeMap<String, Result<Brief, Failure>> {
+    if !jobs.iter().any(|job| job.folder.join("plan.json").exists()) {
+        return BTreeMap::new();
+    }
+    let refuse = |(text, index): (&str, usize)| {
+        let rejected = jobs[index].folder.join("brief.rejected.json");
+        let error = PipelineError::Usage(format!(
+            "its brief failed before the others were cast, and stays out of this run; see `{}`",
+            rejected.display()
+        ));
+        rejected.exists().then(|| (text.to_owned(), Err(failure(index + 1, &error))))
+    };
+    unread(jobs).into_iter().filter_map(refuse).collect()
 }
 
 /// The brief that a picture has already: that of its plan, or else its own.
@@ -160,4 +171,45 @@ pub fn keep_rejected(
     });
     files::write_atomically(&path, format!("{kept:#}\n").as_bytes())?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use troupe_core::brief::{Formation, Shot};
+    use troupe_plan::prompt::UserPrompt;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_still_to_be_read_is_counted() {
+        let brief = Brief {
+            people: Vec::new(),
+            activity: String::new(),
+            clothing: String::new(),
+            setting: String::new(),
+            style: String::new(),
+            formation: Formation::Auto,
+            shot: Shot::FullBody,
+        };
+        let run = tempfile::tempdir().unwrap();
+        let job = |(number, prompt): (usize, &str)| Job {
+            folder: run.path().join(number.to_string()),
+            prompt: Ok(Arc::new(UserPrompt::parse(prompt).unwrap())),
+            brief: (prompt == "some chefs").then(|| brief.clone()),
+            planned: false,
+        };
+        let prompts = ["some chefs", "two pilots", "some chefs", "a wizard", "two pilots"];
+        let jobs: Vec<Job> = prompts.into_iter().enumerate().map(job).collect();
+        assert_eq!(unread(&jobs), BTreeMap::from([("two pilots", 1), ("a wizard", 3)]));
+
+        for (job, file) in [(&jobs[3], "brief.rejected.json"), (&jobs[0], "plan.json")] {
+            assert!(refused(&jobs).is_empty());
+            fs::create_dir(&job.folder).unwrap();
+            fs::write(job.folder.join(file), "").unwrap();
+        }
+        assert_eq!(refused(&jobs).into_keys().collect::<Vec<_>>(), ["a wizard"]);
+    }
 }
