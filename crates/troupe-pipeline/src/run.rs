@@ -270,8 +270,9 @@ fn paint_all(
                 talk.note(note);
             }
             let subject = Subject::Layout(&layout);
+            // What can't paint this picture may paint the next.
+            let ready = easel.insert(ready);
             let png = ready.paint(studio, subject, plan.seed, &Exchange::default(), place, talk)?;
-            easel = Some(ready);
             files::write_atomically(&path, &png)?;
             Ok(())
         });

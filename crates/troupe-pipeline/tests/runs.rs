@@ -81,6 +81,10 @@ impl Run {
     }
 
     fn go(&self, talk: &mut dyn Talk) -> Result<RunReport, PipelineError> {
+        self.go_with(CONFIG, talk)
+    }
+
+    fn go_with(&self, config: &str, talk: &mut dyn Talk) -> Result<RunReport, PipelineError> {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
         let child = ChildProgram {
             program: self.folder.path().join("no-such-program"),
@@ -88,7 +92,7 @@ impl Run {
             log: ChildLog::Quoted,
             stop: None,
         };
-        let config = Config::load(Some(("test", CONFIG)), &[], &[]).unwrap();
+        let config = Config::load(Some(("test", config)), &[], &[]).unwrap();
         let studio = Studio::new(config, Manifest::open(&models).unwrap(), child).unwrap();
         let out = Some(self.folder.path().join("run"));
         let wanted = RunRequest::new(vec![PROMPT.to_owned()], self.pictures, None, out).unwrap();
@@ -185,6 +189,48 @@ fn a_plan_is_read_when_its_picture_is_painted() {
     run.go(&mut listener).unwrap();
     let prompts: Vec<String> = run.layout(2).subjects.into_iter().map(|it| it.sub_prompt).collect();
     assert!(prompts.iter().all(|it| it.contains("pilot")), "{prompts:?}");
+}
+
+#[test]
+fn a_picture_that_fails_leaves_the_model_loaded() {
+    let run = Run::new(2);
+    run.brief(1, 2);
+    run.brief(2, 2);
+    // The starter painter, in a folder from which a part can be taken away.
+    let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/starter/painter");
+    let model = run.folder.path().join("painter");
+    let encoder = model.join("text_encoder/model.safetensors");
+    fs::create_dir_all(encoder.parent().unwrap()).unwrap();
+    let link = |file: &str| std::os::unix::fs::symlink(starter.join(file), model.join(file));
+    for file in ["model_index.json", "scheduler", "tokenizer", "unet", "vae"] {
+        link(file).unwrap();
+    }
+    for file in ["text_encoder/config.json", "text_encoder/model.safetensors"] {
+        link(file).unwrap();
+    }
+    let config = format!("{CONFIG}\npaint.model = '{}'", model.display());
+    let config = config
+        .replace("paint = { steps = 1, guidance = 1 }", "paint.steps = 1\npaint.guidance = 1");
+    run.go_with(&config, &mut Listener::default()).unwrap();
+
+    // A weight that no single precision holds makes numbers that are none.
+    let path = run.path(1, "layout.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let weight = format!("\"sub_prompt\": \"(x:1{}) ", "0".repeat(40));
+    fs::write(&path, text.replacen("\"sub_prompt\": \"", &weight, 1)).unwrap();
+    for picture in [1, 2] {
+        fs::remove_file(run.path(picture, "image.png")).unwrap();
+    }
+    let take_away = |_| drop(fs::remove_file(&encoder));
+    let mut listener =
+        Listener { while_painting: Some(Box::new(take_away)), ..Listener::default() };
+    let report = run.go_with(&config, &mut listener).unwrap();
+    let failed: Vec<_> = report.failed.iter().map(|it| (it.picture, it.error.as_str())).collect();
+    assert!(
+        matches!(&*failed, [(1, error)] if error.contains("not made of numbers")),
+        "{failed:?}"
+    );
+    assert!(run.path(2, "image.png").exists());
 }
 
 #[test]
