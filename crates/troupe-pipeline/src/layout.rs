@@ -9,9 +9,6 @@ use crate::config::CanvasChoice;
 use crate::paint::ModelFolder;
 use crate::{PipelineError, Studio};
 
-/// The sizes on which a Stable Diffusion 1 model is at home, where the manifest doesn't say.
-const CANVASES: [(u32, u32); 4] = [(512, 512), (640, 512), (768, 512), (512, 768)];
-
 /// How a model wants its pictures laid out.
 #[derive(Clone, Debug)]
 pub struct Room(Options);
@@ -26,12 +23,7 @@ impl Room {
         let cell = model.cell()?;
         let canvases = match &studio.config.layout.canvas {
             CanvasChoice::Fixed(canvas) => vec![*canvas],
-            CanvasChoice::Auto => model.canvases(),
-        };
-        let canvases = if canvases.is_empty() {
-            CANVASES.iter().map(|&(w, h)| Canvas::new(w, h)).collect::<Result<_, _>>()?
-        } else {
-            canvases
+            CanvasChoice::Auto => model.canvases()?,
         };
         Ok(Self(Options {
             formation: studio.config.layout.formation,

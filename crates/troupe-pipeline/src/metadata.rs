@@ -47,6 +47,10 @@ pub struct Parameters {
     pub model_hash: String,
     /// What the model is called.
     pub model: String,
+    /// The file of another autoencoder than the model's.
+    pub vae: Option<String>,
+    /// Which layer of the text encoders was listened to: 1 is the last.
+    pub clip_skip: usize,
     /// LoRAs: name and hash.
     pub loras: Vec<(String, String)>,
     /// Which program, which version.
@@ -95,6 +99,12 @@ impl Parameters {
             ("Model hash", self.model_hash.clone()),
             ("Model", self.model.clone()),
         ];
+        if let Some(vae) = &self.vae {
+            settings.push(("VAE", vae.clone()));
+        }
+        if 1 < self.clip_skip {
+            settings.push(("Clip skip", self.clip_skip.to_string()));
+        }
         if let Some(schedule) = &self.schedule {
             settings.insert(2, ("Schedule type", schedule.clone()));
         }
@@ -225,6 +235,8 @@ mod tests {
             height: 1,
             model_hash: "0123456789".to_owned(),
             model: "starter".to_owned(),
+            vae: None,
+            clip_skip: 1,
             loras: vec![("night".to_owned(), "abcdefabcdef".to_owned())],
             version: "troupe 0.1.0".to_owned(),
         }
@@ -243,6 +255,14 @@ mod tests {
              Version: troupe 0.1.0"
                 .replace("Lora hashes: night: abcdefabcdef", "Lora hashes: \"night: abcdefabcdef\"")
         );
+    }
+
+    #[test]
+    fn another_autoencoder_and_layer_are_named_behind_the_model() {
+        let vae = Some("anime.safetensors".to_owned());
+        let text = Parameters { vae, clip_skip: 2, ..parameters("a group") }.text();
+        let wanted = "Model: starter, VAE: anime.safetensors, Clip skip: 2, Lora hashes: ";
+        assert!(text.contains(wanted), "{text}");
     }
 
     #[test]

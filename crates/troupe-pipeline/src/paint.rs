@@ -1,8 +1,10 @@
 //! Layouts to pictures: the model's files, its LoRAs, and what the finished PNG says of itself.
 
+mod extras;
 mod folder;
 mod loras;
 mod network;
+mod texts;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -82,8 +84,7 @@ impl Document for PictureRecord {
     fn check(&self) -> Result<(), String> {
         self.paint.check()?;
         let names = self.paint.loras.iter().map(|lora| &lora.path);
-        let names = names.chain(&self.paint.embeddings);
-        let names = names.chain([&self.paint.model, &self.paint.vae]);
+        let names = names.chain(&self.paint.embeddings).chain([&self.paint.model, &self.paint.vae]);
         if let Some(path) = names.into_iter().find(|name| name.contains(['/', '\\', '\0'])) {
             return Err(format!("models and LoRAs go by name in a picture, and this is `{path}`"));
         }
@@ -248,7 +249,7 @@ impl Easel {
             settings: Settings {
                 sampling: SamplingOptions {
                     eta: paint.eta,
-                    spacing: method.spacing.or(paint.spacing.chosen()),
+                    spacing: paint.spacing.chosen().or(method.spacing),
                     ..SamplingOptions::new(method.sampler, schedule, paint.steps as usize)
                 },
                 guidance: paint.guidance,
@@ -267,22 +268,20 @@ impl Easel {
         for note in &picture.notes {
             talk.note(note);
         }
-
+        let named = self.named(paint);
+        let (plain, layout) = match subject {
+            Subject::Plain(plain) => (Some(plain.clone()), None),
+            Subject::Layout(layout) => (None, Some(layout.clone())),
+        };
         let record = PictureRecord {
             schema: PictureRecord::SCHEMA.to_owned(),
             seed,
             noise_given: exchange.noise.is_some(),
-            paint: self.named(paint),
+            paint: named.clone(),
             model: self.model.clone(),
             loras: self.loras.clone(),
-            plain: match subject {
-                Subject::Plain(plain) => Some(plain.clone()),
-                Subject::Layout(_) => None,
-            },
-            layout: match subject {
-                Subject::Layout(layout) => Some(layout.clone()),
-                Subject::Plain(_) => None,
-            },
+            plain,
+            layout,
         };
         let parameters = Parameters {
             prompt,
@@ -297,14 +296,15 @@ impl Easel {
             height: canvas.height(),
             model_hash: self.model.hash.clone(),
             model: self.model.name.clone(),
+            vae: (!named.vae.is_empty()).then_some(named.vae),
+            clip_skip: named.clip_skip,
             loras: self.loras.iter().map(|it| (it.name.clone(), it.hash.clone())).collect(),
             version: format!("troupe {}", env!("CARGO_PKG_VERSION")),
         };
         let record = serde_json::to_string(&record)
             .map_err(|error| PipelineError::Usage(format!("the record of the picture: {error}")))?;
         let size = (canvas.width(), canvas.height());
-        let level = studio.config.run.metadata;
-        Ok(encode_png(&picture.rgb, size, level, &parameters, &record)?)
+        Ok(encode_png(&picture.rgb, size, studio.config.run.metadata, &parameters, &record)?)
     }
 
     /// Settings with names where they have paths, which are nobody else's business.

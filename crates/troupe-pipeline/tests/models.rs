@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use troupe_core::layout::Canvas;
 use troupe_core::seed::Seed;
 use troupe_pipeline::config::Config;
+use troupe_pipeline::layout::Room;
 use troupe_pipeline::manifest::Manifest;
 use troupe_pipeline::paint::{Easel, Exchange, ModelFolder, Place, Plain, Subject};
 use troupe_pipeline::{ChildLog, ChildProgram, PipelineError, Progress, Studio, Talk};
@@ -142,7 +143,7 @@ fn models() -> TempDir {
     place
 }
 
-fn paint(place: &Path, settings: &str) -> Result<Vec<u8>, PipelineError> {
+fn studio(place: &Path, settings: &str) -> Studio {
     let child = ChildProgram {
         program: place.join("no-such-program"),
         arguments: Vec::new(),
@@ -152,9 +153,16 @@ fn paint(place: &Path, settings: &str) -> Result<Vec<u8>, PipelineError> {
     let text = format!("run.metadata = \"none\"\n[paint]\nsteps = 3\n{settings}");
     let config = Config::load(Some(("test", &text)), &[], &[]).unwrap();
     let manifest = Manifest { hub: Some(place.join("hub")), ..Manifest::default() };
-    let studio = Studio::new(config, manifest, child).unwrap();
-    let model = ModelFolder::open(&studio)?;
-    let easel = Easel::load(&studio, &model, &[], &mut Silent)?;
+    Studio::new(config, manifest, child).unwrap()
+}
+
+fn paint(place: &Path, settings: &str) -> Result<Vec<u8>, PipelineError> {
+    let studio = studio(place, settings);
+    paint_with(&studio, &ModelFolder::open(&studio)?)
+}
+
+fn paint_with(studio: &Studio, model: &ModelFolder) -> Result<Vec<u8>, PipelineError> {
+    let easel = Easel::load(studio, model, &[], &mut Silent)?;
     let plain = Plain {
         prompt: "a red fox, (standing:1.2) in the snow".to_owned(),
         loras: Vec::new(),
@@ -162,7 +170,7 @@ fn paint(place: &Path, settings: &str) -> Result<Vec<u8>, PipelineError> {
     };
     let place = Place { picture: 1, of: 1 };
     let subject = Subject::Plain(&plain);
-    easel.paint(&studio, subject, Seed(8), &Exchange::default(), place, &mut Silent)
+    easel.paint(studio, subject, Seed(8), &Exchange::default(), place, &mut Silent)
 }
 
 /// A setting with a path.
@@ -225,6 +233,82 @@ fn an_autoencoder_and_words_can_be_put_beside_a_model() {
     let error = paint(place.path(), &(model + "clip_skip = 3\n")).unwrap_err();
     let message = "the number of layers to skip is 2, and 0 to 1 was wanted";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (message, 2));
+}
+
+#[test]
+fn what_is_put_beside_a_model_is_looked_for_before_anything_is_done() {
+    let place = models();
+    let at = |path: &str| place.path().join(path);
+    let model = setting("model", &at("folder"));
+    let open = |settings: &str| {
+        let error = ModelFolder::open(&studio(place.path(), &(model.clone() + settings)));
+        error.map(|_| ()).unwrap_err()
+    };
+    fs::create_dir(at("empty")).unwrap();
+    fs::write(at("short.safetensors"), b"{}").unwrap();
+    for (file, says) in [
+        ("missing.safetensors", "missing.safetensors` doesn't exist"),
+        ("empty", "empty/config.json` doesn't exist"),
+        ("short.safetensors", "short.safetensors`"),
+    ] {
+        let error = open(&setting("vae", &at(file)));
+        assert!(error.to_string().contains(says) && error.exit_code() == 3, "{error}");
+    }
+    for file in ["missing.safetensors", "short.safetensors"] {
+        let error = open(&format!("embeddings = ['{}']", at(file).display()));
+        assert!(error.to_string().contains(file) && error.exit_code() == 3, "{error}");
+    }
+
+    // A message names the file that is wrong, not the model's own.
+    fs::create_dir(at("vae")).unwrap();
+    let own = at("folder/vae/diffusion_pytorch_model.fp16.safetensors");
+    fs::copy(own, at("vae/diffusion_pytorch_model.safetensors")).unwrap();
+    fs::write(at("vae/config.json"), r#"{"_class_name": "VQModel"}"#).unwrap();
+    let error = paint(place.path(), &(model.clone() + &setting("vae", &at("vae")))).unwrap_err();
+    let config = at("vae/config.json").display().to_string();
+    assert!(error.to_string().contains(&config), "{error}");
+}
+
+#[test]
+fn what_is_painted_with_is_the_file_that_was_opened() {
+    let place = models();
+    let folder = place.path().join("folder");
+    let studio = studio(place.path(), &setting("model", &folder));
+    let model = ModelFolder::open(&studio).unwrap();
+    let before = paint_with(&studio, &model).unwrap();
+    let unet = folder.join("unet/diffusion_pytorch_model.fp16.safetensors");
+    fs::remove_file(&unet).unwrap();
+    fs::write(&unet, b"something else").unwrap();
+    assert_eq!(paint_with(&studio, &model).unwrap(), before);
+}
+
+#[test]
+fn a_model_that_the_manifest_does_not_know_is_at_home_where_its_family_is() {
+    let place = models();
+    let first = |model: &Path| {
+        let studio = studio(place.path(), &setting("model", model));
+        let canvas = Room::new(&studio, &ModelFolder::open(&studio).unwrap()).unwrap().canvas();
+        canvas.map(|it| (it.width(), it.height()))
+    };
+    assert_eq!(first(&place.path().join("single.safetensors")), Some((512, 512)));
+    let sdxl = repository().join("tests/golden/single-file/sdxl/single.safetensors");
+    assert_eq!(first(&sdxl), Some((1024, 1024)));
+    let config = place.path().join("folder/unet/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("\"sample_size\": null", "\"sample_size\": 96")).unwrap();
+    assert_eq!(first(&place.path().join("folder")), Some((768, 768)));
+}
+
+#[test]
+fn a_spacing_that_is_set_beats_the_one_in_the_samplers_name() {
+    let place = models();
+    let model = setting("model", &place.path().join("folder"));
+    let paint = |settings: &str| paint(place.path(), &format!("{model}{settings}")).unwrap();
+    let [leading, trailing] = ["leading", "trailing"]
+        .map(|spacing| paint(&format!("sampler = \"ddim\"\nspacing = \"{spacing}\"")));
+    assert_ne!(leading, trailing);
+    assert_eq!(paint("sampler = \"ddim_trailing\""), trailing);
+    assert_eq!(paint("sampler = \"ddim_trailing\"\nspacing = \"leading\""), leading);
 }
 
 #[test]

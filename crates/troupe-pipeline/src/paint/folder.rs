@@ -1,22 +1,18 @@
 //! The files of a diffusion model: a diffusers folder, or a checkpoint in one file.
 
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use troupe_core::layout::Canvas;
 use troupe_models::checkpoint::{ModelIndex, PipelineKind};
-use troupe_models::config::TextFile;
-use troupe_models::embedding::Embedding;
 use troupe_models::hash::{checkpoint_hash, sha256};
 use troupe_models::lora::attach;
-use troupe_models::single_file::{SingleFile, vae_file};
+use troupe_models::single_file::SingleFile;
 use troupe_models::weights::Weights;
-use troupe_render::{
-    Applied, Cell, Options, Painter, PainterFiles, RenderError, Scaled, TextFiles, TokenizerFiles,
-};
+use troupe_render::{Applied, Cell, Painter, PainterFiles, RenderError, Scaled, TextFiles};
 
-use super::network::{Mapped, Network, map, optional_text, text};
-use crate::config::PaintConfig;
+use super::extras::Extras;
+use super::network::{Mapped, Network, map, map_checked};
+use super::texts::{Named, TokenizerTexts, text};
 use crate::manifest::{Found, ManifestError};
 use crate::paint::Hashed;
 use crate::{PipelineError, Studio};
@@ -33,7 +29,7 @@ pub struct ModelFolder {
     found: Found,
     form: Form,
     unet_config: String,
-    vae_config: String,
+    vae_config: Named,
     /// The file by whose hash the model is known: that of the UNet, the first of several, or the
     /// checkpoint.
     unet: Mapped,
@@ -47,40 +43,10 @@ pub struct ModelFolder {
 /// How a model lies on disk.
 #[derive(Debug)]
 enum Form {
-    /// As diffusers saves it: the UNet, and the text encoders.
-    Folder {
-        /// In this order.
-        networks: Vec<Network>,
-    },
+    /// As diffusers saves it; this is the UNet.
+    Folder(Network),
     /// In one file.
     File(Box<SingleFile>),
-}
-
-/// What the configuration puts beside a model.
-#[derive(Debug, Default)]
-struct Extras {
-    /// Another autoencoder: a folder or a file.
-    vae: Option<PathBuf>,
-    embeddings: Vec<PathBuf>,
-    options: Options,
-}
-
-/// The texts of a tokenizer's folder.
-struct TokenizerTexts {
-    config: Option<String>,
-    whole: Option<String>,
-    pair: Option<(String, String)>,
-}
-
-impl Extras {
-    fn new(paint: &PaintConfig) -> Self {
-        let options = Options { clip_skip: paint.clip_skip, tile: paint.vae_tile };
-        Self {
-            vae: (!paint.vae.is_empty()).then(|| PathBuf::from(&paint.vae)),
-            embeddings: paint.embeddings.iter().map(PathBuf::from).collect(),
-            options,
-        }
-    }
 }
 
 impl ModelFolder {
@@ -88,11 +54,11 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// If it isn't there, or neither a diffusers folder nor a checkpoint; a pickle is refused for
-    /// what it is, whatever its name.
+    /// If it isn't there, or neither a diffusers folder nor a checkpoint, or what the configuration puts
+    /// beside it isn't there; a pickle is refused for what it is, whatever its name.
     pub fn open(studio: &Studio) -> Result<Self, PipelineError> {
         let found = studio.manifest.painter(&studio.config.paint.model)?;
-        let extras = Extras::new(&studio.config.paint);
+        let extras = Extras::open(&studio.config.paint)?;
         if found.path.is_file() {
             return Self::open_file(found, extras);
         }
@@ -109,13 +75,14 @@ impl ModelFolder {
             .into());
         }
         let unet_config = text(&found.path.join("unet/config.json"))?;
-        let vae_config = text(&found.path.join("vae/config.json"))?;
+        // Even where another autoencoder takes its place: one in a file is built by this.
+        let vae_config = Named::read(&found.path, "vae/config.json".to_owned())?;
         let network = Network::find(&found, UNET.0, UNET.1)?;
         let unet_file = network.files(&found)?.into_iter().next().unwrap_or_default();
         let unet = map(&found.path.join(&unet_file))?;
         Ok(Self {
             found,
-            form: Form::Folder { networks: vec![network] },
+            form: Form::Folder(network),
             unet_config,
             vae_config,
             unet,
@@ -132,7 +99,10 @@ impl ModelFolder {
         Ok(Self {
             found,
             unet_config: file.unet_config.clone(),
-            vae_config: file.vae_config.clone(),
+            vae_config: Named {
+                name: "the autoencoder's configuration, read off the file".to_owned(),
+                text: file.vae_config.clone(),
+            },
             form: Form::File(Box::new(file)),
             unet,
             unet_file: String::new(),
@@ -147,13 +117,21 @@ impl ModelFolder {
     ///
     /// If the architecture isn't one that we know.
     pub fn cell(&self) -> Result<Cell, PipelineError> {
-        let vae = TextFile { name: "vae/config.json", bytes: self.vae_config.as_bytes() };
-        Ok(troupe_render::cell(&self.unet_config, vae)?)
+        Ok(troupe_render::cell(&self.unet_config, self.vae_config.file())?)
     }
 
-    /// The sizes on which the model is at home, as far as the manifest says.
-    pub fn canvases(&self) -> Vec<Canvas> {
-        self.found.entry.as_ref().map(|entry| entry.canvases.clone()).unwrap_or_default()
+    /// The sizes on which the model is at home: those of the manifest, or else of its family.
+    ///
+    /// # Errors
+    ///
+    /// If the manifest says nothing, and the architecture isn't one that we know.
+    pub fn canvases(&self) -> Result<Vec<Canvas>, PipelineError> {
+        match &self.found.entry {
+            Some(entry) if !entry.canvases.is_empty() => Ok(entry.canvases.clone()),
+            Some(_) | None => {
+                Ok(troupe_render::canvases(&self.unet_config, self.vae_config.file())?)
+            }
+        }
     }
 
     /// The nouns that the model has seen, as far as the manifest says.
@@ -176,7 +154,7 @@ impl ModelFolder {
         self.found.compare(&self.unet_file, || Ok(self.unet_sha256().to_owned()))
     }
 
-    /// Whether LoRAs fit the model; of the weights only the headers are read.
+    /// Whether LoRAs fit the model; of the model's weights only the headers are read.
     ///
     /// # Errors
     ///
@@ -189,10 +167,12 @@ impl ModelFolder {
             Form::File(file) => {
                 (file.unet.clone(), file.text_encoders.first().map(|part| part.weights.clone()))
             }
-            Form::Folder { .. } => {
+            Form::Folder(network) => {
                 let [(folder, stem), _] = TEXT_ENCODERS;
+                let open = |file: &str| map(&self.found.path.join(file));
                 let text_encoder = Network::find(&self.found, folder, stem)?;
-                (self.unet_weights()?, Some(text_encoder.weights(&self.found)?))
+                let text_encoder = text_encoder.weights(&self.found, open)?;
+                (self.unet_weights(network, open)?, Some(text_encoder))
             }
         };
         if let Some(text_encoder) = text_encoder {
@@ -201,14 +181,15 @@ impl ModelFolder {
         Ok(())
     }
 
-    fn unet_weights(&self) -> Result<Weights, PipelineError> {
-        match &self.form {
-            Form::File(file) => Ok(file.unet.clone()),
-            Form::Folder { networks } => match networks.first() {
-                Some(network) => network.weights(&self.found),
-                None => Network::find(&self.found, UNET.0, UNET.1)?.weights(&self.found),
-            },
-        }
+    /// The UNet of a folder, its first file as it was mapped and hashed.
+    fn unet_weights(
+        &self,
+        network: &Network,
+        open: impl Fn(&str) -> Result<Mapped, PipelineError>,
+    ) -> Result<Weights, PipelineError> {
+        network.weights(&self.found, |file| {
+            if file == self.unet_file { Ok(self.unet.clone()) } else { open(file) }
+        })
     }
 
     /// Loads the weights with LoRAs.
@@ -220,60 +201,53 @@ impl ModelFolder {
         self.check_unet()?;
         match &self.form {
             Form::File(file) => self.finish(PainterFiles::of_single_file(file), loras),
-            Form::Folder { networks } => self.load_folder(networks, loras),
+            Form::Folder(network) => self.load_folder(network, loras),
         }
     }
 
     fn load_folder(
         &self,
-        networks: &[Network],
+        network: &Network,
         loras: &[Scaled],
     ) -> Result<(Painter, Vec<Applied>), PipelineError> {
         let path = &self.found.path;
         let index = text(&path.join("model_index.json"))?;
         let index = ModelIndex::parse(&self.found.name, &index).map_err(RenderError::from)?;
         let scheduler = text(&path.join("scheduler/scheduler_config.json"))?;
-        for network in networks {
-            // The first file has been compared, and its hash is remembered.
-            for file in network.files(&self.found)?.into_iter().skip(1) {
-                self.found.check(&file)?;
-            }
-        }
+        let open = |file: &str| map_checked(&self.found, file);
+        let unet = self.unet_weights(network, open)?;
         let count = match index.kind {
             PipelineKind::StableDiffusion => 1,
             PipelineKind::StableDiffusionXl => 2,
         };
         let mut texts = Vec::with_capacity(count);
         for ((folder, stem), tokenizer) in TEXT_ENCODERS.into_iter().zip(TOKENIZERS).take(count) {
-            let config = text(&path.join(folder).join("config.json"))?;
+            let config = Named::read(path, format!("{folder}/config.json"))?;
             let network = Network::find(&self.found, folder, stem)?;
-            let tokenizer = TokenizerTexts::read(&path.join(tokenizer))?;
-            texts.push((config, network.checked_weights(&self.found)?, tokenizer));
+            let tokenizer = TokenizerTexts::read(path, tokenizer)?;
+            texts.push((config, network.weights(&self.found, open)?, tokenizer));
         }
         let texts = texts.iter().map(|(config, weights, tokenizer)| TextFiles {
-            tokenizer_config: tokenizer.config.as_ref().map(|text| TextFile {
-                name: "tokenizer/tokenizer_config.json",
-                bytes: text.as_bytes(),
-            }),
+            tokenizer_config: tokenizer.config.as_ref().map(Named::file),
             tokenizer: tokenizer.files(),
-            config: TextFile { name: "text_encoder/config.json", bytes: config.as_bytes() },
+            config: config.file(),
             weights: weights.clone(),
         });
-        // Another autoencoder replaces this one, which need not be there then.
+        // Where another autoencoder takes its place, its weights need not be there.
         let vae = match &self.extras.vae {
-            Some(_) => self.unet_weights()?,
-            None => Network::find(&self.found, VAE.0, VAE.1)?.checked_weights(&self.found)?,
+            Some(vae) => vae.weights.clone(),
+            None => Network::find(&self.found, VAE.0, VAE.1)?.weights(&self.found, open)?,
         };
         let files = PainterFiles {
             index,
             scheduler: &scheduler,
             texts: texts.collect(),
             unet_config: &self.unet_config,
-            unet: self.unet_weights()?,
-            vae_config: TextFile { name: "vae/config.json", bytes: self.vae_config.as_bytes() },
+            unet,
+            vae_config: self.vae_config.file(),
             vae,
             embeddings: Vec::new(),
-            options: Options::default(),
+            options: self.extras.options,
         };
         self.finish(files, loras)
     }
@@ -284,59 +258,25 @@ impl ModelFolder {
         files: PainterFiles<'_>,
         loras: &[Scaled],
     ) -> Result<(Painter, Vec<Applied>), PipelineError> {
-        let config;
-        let mut files = files; // It may go on to borrow what is read here.
-        files.options = self.extras.options;
-        for path in &self.extras.embeddings {
-            let word = path.file_stem().map(|it| it.to_string_lossy().into_owned());
-            let name = path.display().to_string();
-            let embedding = Embedding::read(&word.unwrap_or_default(), &name, map(path)?.bytes);
-            files.embeddings.push(embedding.map_err(RenderError::from)?);
-        }
-        if let Some(path) = &self.extras.vae {
-            if path.is_dir() {
-                config = text(&path.join("config.json"))?;
-                files.vae_config = TextFile { name: "vae/config.json", bytes: config.as_bytes() };
-                let found = Found { name: "vae".to_owned(), path: path.clone(), entry: None };
-                files.vae = Network::find(&found, "", VAE.1)?.weights(&found)?;
-            } else {
-                let name = path.display().to_string();
-                files.vae = vae_file(&name, map(path)?.bytes).map_err(RenderError::from)?;
-            }
-        }
-        Ok(Painter::load(files, loras)?)
-    }
-}
-
-impl TokenizerTexts {
-    fn read(folder: &Path) -> Result<Self, ManifestError> {
-        let config = optional_text(&folder.join("tokenizer_config.json"))?;
-        let whole = optional_text(&folder.join("tokenizer.json"))?;
-        let pair = match &whole {
-            Some(_) => None,
-            None => Some((text(&folder.join("vocab.json"))?, text(&folder.join("merges.txt"))?)),
-        };
-        Ok(Self { config, whole, pair })
-    }
-
-    fn files(&self) -> TokenizerFiles<'_> {
-        match (&self.whole, &self.pair) {
-            (Some(whole), _) => TokenizerFiles::Whole(TextFile {
-                name: "tokenizer/tokenizer.json",
-                bytes: whole.as_bytes(),
-            }),
-            (None, Some((vocabulary, merges))) => TokenizerFiles::Pair {
-                vocabulary: TextFile { name: "tokenizer/vocab.json", bytes: vocabulary.as_bytes() },
-                merges: TextFile { name: "tokenizer/merges.txt", bytes: merges.as_bytes() },
+        let vae = self.extras.vae.as_ref();
+        let files = PainterFiles {
+            vae_config: match vae.and_then(|vae| vae.config.as_ref()) {
+                Some(config) => config.file(),
+                None => files.vae_config,
             },
-            (None, None) => TokenizerFiles::BuiltIn,
-        }
+            vae: vae.map_or(files.vae, |vae| vae.weights.clone()),
+            embeddings: self.extras.embeddings.clone(),
+            options: self.extras.options,
+            ..files
+        };
+        Ok(Painter::load(files, loras)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -375,9 +315,9 @@ mod tests {
         let path = PathBuf::from("mine");
         ModelFolder {
             found: Found { name: "mine".to_owned(), path: path.clone(), entry: Some(entry) },
-            form: Form::Folder { networks: Vec::new() },
+            form: Form::Folder(Network::Whole(UNET.to_owned())),
             unet_config: String::new(),
-            vae_config: String::new(),
+            vae_config: Named::default(),
             unet: Mapped { path, bytes },
             unet_file: UNET.to_owned(),
             unet_sha256: OnceLock::new(),

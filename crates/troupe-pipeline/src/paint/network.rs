@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use troupe_models::config::TextFile;
+use troupe_models::hash::sha256;
 use troupe_models::weights::{Bytes, ShardIndex, Weights};
 use troupe_render::RenderError;
 
+use super::texts::text;
 use crate::PipelineError;
 use crate::files;
 use crate::manifest::{Found, ManifestError};
 
-/// The largest text file beside the weights, in bytes.
-pub(super) const LARGEST_TEXT: u64 = 16 << 20;
 /// The names that diffusers gives to copies in half precision, after the whole one.
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
 
-/// A mapped file and where it lies.
+/// A mapped file and where it lies; a clone is the same mapping.
+#[derive(Clone)]
 pub(super) struct Mapped {
     pub(super) path: PathBuf,
     pub(super) bytes: Bytes,
@@ -81,28 +82,24 @@ impl Network {
         }
     }
 
-    /// The weights; nothing but headers is read.
-    pub(super) fn weights(&self, found: &Found) -> Result<Weights, PipelineError> {
+    /// The weights, of which nothing but headers is read; `open` maps a file by its path inside of the model's folder.
+    pub(super) fn weights(
+        &self,
+        found: &Found,
+        open: impl Fn(&str) -> Result<Mapped, PipelineError>,
+    ) -> Result<Weights, PipelineError> {
         match self {
-            Self::Whole(file) => weights(&map(&found.path.join(file))?),
+            Self::Whole(file) => weights(&open(file)?),
             Self::Shards(file) => {
                 let mut shards = Vec::new();
                 for path in self.files(found)? {
                     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-                    shards.push((name, map(&found.path.join(&path))?.bytes));
+                    shards.push((name, open(&path)?.bytes));
                 }
                 let index = index(found, file)?;
                 Ok(Weights::sharded(&index, shards).map_err(RenderError::from)?)
             }
         }
-    }
-
-    /// The weights, after a comparison of every file with the manifest's hash, where it has one.
-    pub(super) fn checked_weights(&self, found: &Found) -> Result<Weights, PipelineError> {
-        for file in self.files(found)? {
-            found.check(&file)?;
-        }
-        self.weights(found)
     }
 }
 
@@ -120,17 +117,16 @@ pub(super) fn map(path: &Path) -> Result<Mapped, PipelineError> {
     Ok(Mapped { path: path.to_owned(), bytes })
 }
 
-pub(super) fn weights(mapped: &Mapped) -> Result<Weights, PipelineError> {
+/// Maps a file by its path inside of a model's folder, and compares it with the manifest's hash, where it has one.
+pub(super) fn map_checked(found: &Found, file: &str) -> Result<Mapped, PipelineError> {
+    let mapped = map(&found.path.join(file))?;
+    found.compare(file, || Ok(sha256((*mapped.bytes).as_ref())))?;
+    Ok(mapped)
+}
+
+fn weights(mapped: &Mapped) -> Result<Weights, PipelineError> {
     let name = mapped.path.display().to_string();
     Ok(Weights::new(&name, mapped.bytes.clone()).map_err(RenderError::from)?)
-}
-
-pub(super) fn text(path: &Path) -> Result<String, ManifestError> {
-    Ok(files::read_text(path, LARGEST_TEXT)?)
-}
-
-pub(super) fn optional_text(path: &Path) -> Result<Option<String>, ManifestError> {
-    if path.exists() { text(path).map(Some) } else { Ok(None) }
 }
 
 #[cfg(test)]
@@ -165,7 +161,8 @@ mod tests {
             let expected = if shards { Network::Shards(path) } else { Network::Whole(path) };
             assert_eq!(find().unwrap(), expected);
         }
-        let error = find().unwrap().weights(&found).unwrap_err();
+        let weights = find().unwrap().weights(&found, |file| map_checked(&found, file));
+        let error = weights.unwrap_err();
         assert_eq!(error.exit_code(), 6);
     }
 
@@ -177,10 +174,11 @@ mod tests {
         fs::write(folder.path().join(index), text).unwrap();
         let found = found(folder.path());
         let network = Network::find(&found, "", "model").unwrap();
-        let error = network.weights(&found).unwrap_err();
+        let weights = || network.weights(&found, |file| map_checked(&found, file));
+        let error = weights().unwrap_err();
         assert!(error.to_string().contains("plain names"), "{error}");
         assert_eq!(error.exit_code(), 3);
         fs::write(folder.path().join(index), r#"{"weight_map": {"a": "x.safetensors"}}"#).unwrap();
-        assert!(network.weights(&found).unwrap_err().to_string().contains("x.safetensors"));
+        assert!(weights().unwrap_err().to_string().contains("x.safetensors"));
     }
 }
