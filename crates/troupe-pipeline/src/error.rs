@@ -214,3 +214,5 @@ fn blame(blame: Blame) -> u8 {
         Blame::Policy => 6,
     }
 }
+            // Nothing is invalid, missing or lacking: the job failed.
+            Self::Render(RenderError::NotFinite { .. } | RenderError::Flat) => 1,

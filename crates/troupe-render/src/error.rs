@@ -63,11 +63,20 @@ pub enum RenderError {
         /// What was there.
         found: Vec<usize>,
     },
+    /// Numbers came to nothing on the way.
+    #[error(
+        "{place} has NaN or infinity in it, so there is no picture; all is computed in single \
+         precision, so a prompt, a LoRA or guidance is too strong, or the model is broken"
+    )]
+    NotFinite {
+        /// What was computed, of which prompt or in which step.
+        place: String,
+    },
     /// The picture isn't one.
     #[error(
-        "the painted picture is {0}, so it is thrown away; another seed or other settings may help"
+        "the painted picture is of one colour all over, so it is thrown away; another seed or other settings may help"
     )]
-    Blemish(&'static str),
+    Flat,
     /// An operation on tensors failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -98,7 +107,8 @@ impl RenderError {
             | Self::UNet(_)
             | Self::Schedule(_)
             | Self::Noise { .. }
-            | Self::Blemish(_)
+            | Self::NotFinite { .. }
+            | Self::Flat
             | Self::Candle(_)
             | Self::Stopped(_) => None,
         }

@@ -113,6 +113,12 @@ impl Painter {
         let guided = 1.0 < guidance;
         // The network is asked once a step, or twice, after the step is announced.
         let step_now = std::cell::Cell::new(0_usize);
+        let checked = |output: Tensor| {
+            finite(&output, || {
+                format!("what the UNet says in step {} of {steps}", step_now.get() + 1)
+            })?;
+            Ok(output)
+        };
         let latents = schedule.sample::<RenderError>(
             &noise,
             Callbacks {
@@ -127,10 +133,12 @@ impl Painter {
                         None => latents.clone(),
                     };
                     if !guided {
-                        return Ok(self.unet.forward(&entering, timestep, &context, isolation)?);
+                        return checked(
+                            self.unet.forward(&entering, timestep, &context, isolation)?,
+                        );
                     }
                     let both = Tensor::cat(&[&entering, &entering], 0)?;
-                    let both = self.unet.forward(&both, timestep, &context, isolation)?;
+                    let both = checked(self.unet.forward(&both, timestep, &context, isolation)?)?;
                     let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
                     let guided = (&without + ((&with - &without)? * guidance)?)?;
                     Ok(rescale_guidance(&guided, &with, guidance_rescale)?)
@@ -142,14 +150,15 @@ impl Painter {
                 },
             },
         )?;
+        finite(&latents, || format!("what is left after the last step of {steps}"))?;
         watcher.step(steps, steps, &|| channels_first(&latents))?;
         let picture = match self.tiles {
             Some(tiles) => self.vae.decode_tiled(&latents, tiles)?,
             None => self.vae.decode(&latents)?,
         };
         match blemish(&picture)? {
-            Some(Blemish::NotFinite) => return Err(RenderError::Blemish("not made of numbers")),
-            Some(Blemish::Flat) => return Err(RenderError::Blemish("of one colour all over")),
+            Some(Blemish::NotFinite) => return Err(not_finite("the decoded picture".to_owned())),
+            Some(Blemish::Flat) => return Err(RenderError::Flat),
             None => {}
         }
         Ok(Picture { rgb: bytes(&picture)?, canvas: job.canvas, notes })
@@ -265,6 +274,17 @@ fn tiles(pixels: usize) -> Result<Option<Tiles>, ModelError> {
 fn isolated_steps(settings: Settings) -> usize {
     // A share such as 0.3 is a little more than three tenths; of ten steps it still means three.
     ((settings.isolate * settings.sampling.steps as f64) - 1e-9).ceil().max(0.0) as usize
+}
+
+/// Refuses numbers that are none where they first appear: after them nothing but NaN is computed,
+/// and a picture of them is black.
+pub(crate) fn finite(numbers: &Tensor, place: impl FnOnce() -> String) -> Result<(), RenderError> {
+    let values: Vec<f32> = numbers.flatten_all()?.to_vec1()?;
+    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(not_finite(place())) }
+}
+
+fn not_finite(place: String) -> RenderError {
+    RenderError::NotFinite { place }
 }
 
 pub(crate) fn fits(

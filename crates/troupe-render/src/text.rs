@@ -8,8 +8,9 @@ use troupe_models::lora::AdapterSet;
 use troupe_models::prompt::{Chunk, Learned, chunks, has_editing};
 use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
 
+use crate::RenderError;
 use crate::files::{TextFiles, TokenizerFiles};
-use crate::{RenderError, painter::fits};
+use crate::painter::{finite, fits};
 
 /// The most chunks of a prompt that are read, 75 tokens each.
 const MOST_CHUNKS: usize = 16;
@@ -127,7 +128,14 @@ impl Texts {
             }
             contexts.push(Tensor::cat(&rows, 0)?);
         }
-        Ok(Encoded { context: Tensor::cat(&contexts, 1)?, pooled })
+        let context = Tensor::cat(&contexts, 1)?;
+        for numbers in std::iter::once(&context).chain(&pooled) {
+            finite(numbers, || {
+                let begin: String = prompt.chars().take(60).collect();
+                format!("the encoded prompt `{begin}`")
+            })?;
+        }
+        Ok(Encoded { context, pooled })
     }
 }
 

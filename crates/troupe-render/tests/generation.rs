@@ -2,22 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::fs;
-use std::sync::Arc;
+mod support;
 
 use serde_json::Value;
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
-use troupe_models::checkpoint::ModelIndex;
-use troupe_models::config::TextFile;
-use troupe_models::weights::Weights;
-use troupe_render::{
-    Adapter, Job, Noise, Options, Painter, PainterFiles, Person, RenderError, Scaled, Scene,
-    Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
-};
+use troupe_render::{Job, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule, TimestepSpacing};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
+
+use self::support::{text, tiny};
 
 /// The bound on a whole generation in f32.
 const TOLERANCE: f64 = 1e-3;
@@ -42,63 +37,9 @@ impl Watcher for Trace {
     }
 }
 
-/// A file of `tests/golden/generation`.
-fn text(name: &str) -> String {
-    fs::read_to_string(golden_path("generation").join(name)).unwrap()
-}
-
-fn bytes(name: &str) -> Arc<Vec<u8>> {
-    Arc::new(fs::read(golden_path("generation").join(name)).unwrap())
-}
-
-fn weights(name: &str) -> Weights {
-    Weights::new(name, bytes(name)).unwrap()
-}
-
 /// The tiny model, with LoRAs given by file and scale.
 fn painter(loras: &[(&str, f64)]) -> Painter {
-    let [index, scheduler, tokenizer, tokenizer_config, text_encoder, unet, vae] = [
-        "model_index.json",
-        "scheduler/scheduler_config.json",
-        "tokenizer/tokenizer.json",
-        "tokenizer/tokenizer_config.json",
-        "text_encoder/config.json",
-        "unet/config.json",
-        "vae/config.json",
-    ]
-    .map(|name| text(&format!("model/{name}")));
-    let loras: Vec<Scaled> = loras
-        .iter()
-        .map(|&(name, scale)| {
-            let adapter = Arc::new(Adapter::read(name, bytes(name), None).unwrap());
-            Scaled { adapter, scale }
-        })
-        .collect();
-    let files = PainterFiles {
-        index: ModelIndex::parse("tiny", &index).unwrap(),
-        scheduler: &scheduler,
-        texts: vec![TextFiles {
-            tokenizer_config: Some(TextFile {
-                name: "tokenizer_config.json",
-                bytes: tokenizer_config.as_bytes(),
-            }),
-            tokenizer: TokenizerFiles::Whole(TextFile {
-                name: "tokenizer.json",
-                bytes: tokenizer.as_bytes(),
-            }),
-            config: TextFile { name: "text_encoder/config.json", bytes: text_encoder.as_bytes() },
-            weights: weights("model/text_encoder/model.safetensors"),
-        }],
-        unet_config: &unet,
-        unet: weights("model/unet/diffusion_pytorch_model.safetensors"),
-        vae_config: TextFile { name: "vae/config.json", bytes: vae.as_bytes() },
-        vae: weights("model/vae/diffusion_pytorch_model.safetensors"),
-        embeddings: Vec::new(),
-        options: Options::default(),
-    };
-    let (painter, applied) = Painter::load(files, &loras).unwrap();
-    assert_eq!(applied.len(), loras.len());
-    painter
+    tiny(loras, |_, bytes| bytes).unwrap()
 }
 
 fn string(value: &Value) -> String {

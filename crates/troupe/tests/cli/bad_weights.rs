@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Value, json};
 
 use crate::support::{Place, repository};
 use crate::{laid_out, refuses};
 
+const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 
 /// A copy of the starter's painter, with one file replaced.
@@ -100,6 +102,37 @@ fn a_painter_that_is_broken_is_refused() {
     refuses(&place, &["paint", "layout.json", "--model", "painter"], 3, &["UNet", "valid JSON"]);
     fs::remove_file(place.path("painter/unet/config.json")).unwrap();
     refuses(&place, &["paint", "layout.json", "--model", "painter"], 3, &["unet/config.json"]);
+}
+
+/// A file of weights in which every number of one tensor is this one.
+fn filled(file: &[u8], tensor: &str, value: f32) -> Vec<u8> {
+    let tensors = SafeTensors::deserialize(file).unwrap();
+    let shape = tensors.tensor(tensor).unwrap().shape().to_vec();
+    let bytes = value.to_le_bytes().repeat(shape.iter().product());
+    let new = TensorView::new(Dtype::F32, shape, &bytes).unwrap();
+    let all =
+        tensors.iter().map(|(name, it)| (name, if name == tensor { new.clone() } else { it }));
+    serialize(all, None).unwrap()
+}
+
+#[test]
+fn a_picture_that_is_none_is_no_success() {
+    let place = laid_out();
+    let paint = ["--quiet", "paint", "layout.json", "--steps", "2", "--model", "painter"];
+    let run = ["--quiet", "run", "three chefs", "--steps", "1", "--model", "painter", "--json"];
+    let vae = fs::read(repository().join("models/starter/painter").join(VAE)).unwrap();
+    painter(&place, VAE, &filled(&vae, "decoder.conv_out.weight", 0.0));
+    refuses(&place, &paint, 1, &["of one colour all over"]);
+    let done = place.run(&run);
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
+    assert!(done.stdout.contains("of one colour") && !done.stdout.contains("image.png"));
+    // Finite, and more than single precision holds once it is multiplied.
+    painter(&place, VAE, &filled(&vae, "decoder.conv_out.weight", 3e38));
+    refuses(&place, &paint, 1, &["the decoded picture has NaN or infinity"]);
+    painter(&place, VAE, &vae);
+    let unet = fs::read(repository().join("models/starter/painter").join(UNET)).unwrap();
+    painter(&place, UNET, &filled(&unet, "conv_out.weight", 3e38));
+    refuses(&place, &paint, 1, &["the UNet says in step 1 of 2 has NaN or infinity"]);
 }
 
 #[test]
