@@ -210,6 +210,29 @@ pub fn visible(placed: &[Placed], grid: TokenGrid) -> Vec<Vec<f64>> {
     parts
 }
 
+/// The front-most box over the middle of each cell; `None` is background. Of a grid of pixels it says whose
+/// each one is.
+pub fn front_most(placed: &[Placed], grid: TokenGrid) -> Vec<Option<usize>> {
+    let mut owners = vec![None; grid.tokens()];
+    let mut order: Vec<usize> = (0..placed.len()).collect();
+    order.sort_by_key(|&subject| (placed[subject].depth, subject));
+    for subject in order {
+        let edges = placed[subject].bounds.edges();
+        let inside = |low: f64, high: f64, cells: usize| {
+            (0..cells).filter(move |&cell| {
+                let middle = (whole(cell) + 0.5) / whole(cells);
+                low < middle && middle < high
+            })
+        };
+        for row in inside(edges.top, edges.bottom, grid.height) {
+            for column in inside(edges.left, edges.right, grid.width) {
+                owners[row * grid.width + column] = Some(subject);
+            }
+        }
+    }
+    owners
+}
+
 /// All positions in `[0, 1]` at which a cell or one of the `edges` begins or ends, in order.
 fn cuts(edges: impl Iterator<Item = f64>, cells: usize) -> Vec<f64> {
     let mut cuts: Vec<f64> = (0..=cells).map(|cell| whole(cell) / whole(cells)).collect();
@@ -304,6 +327,19 @@ mod tests {
                 let sum: f32 = map.base[token] + map.regions.iter().map(|it| it[token]).sum::<f32>();
                 prop_assert!((sum - 1.0).abs() < 1e-5, "token {token} sums to {sum}");
                 prop_assert!(map.regions.iter().all(|it| 0.0 <= it[token]));
+            }
+        }
+
+        #[test]
+        fn a_whole_cell_is_of_the_box_that_it_shows(
+            placed in prop::collection::vec(places(), 0..5), grid in grids(),
+        ) {
+            let (parts, owners) = (visible(&placed, grid), front_most(&placed, grid));
+            for (token, owner) in owners.into_iter().enumerate() {
+                let whole = parts.iter().position(|part| 1.0 <= part[token]);
+                let none = parts.iter().all(|part| part[token] == 0.0);
+                prop_assert!(whole.is_none() || owner == whole, "token {token}: {owner:?}, {whole:?}");
+                prop_assert!(!none || owner.is_none(), "token {token}: {owner:?}, and nobody is there");
             }
         }
 

@@ -39,6 +39,15 @@ impl Seed {
     }
 }
 
+impl Seed {
+    /// The seed of a repainting of a part of a picture with this seed; a part that is repainted once
+    /// more gets another one, for its picture has another.
+    #[must_use]
+    pub fn repainting(self, part: &str) -> Self {
+        Self(self.stream(&format!("repaint/{part}")).below(1 << 32))
+    }
+}
+
 impl Stream {
     /// A whole number in `0..bound`, each equally likely; 0 when `bound` is 0.
     ///

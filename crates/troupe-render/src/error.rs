@@ -63,6 +63,11 @@ pub enum RenderError {
         /// What was there.
         found: Vec<usize>,
     },
+    /// A repainting that paints nothing.
+    #[error(
+        "the mask covers nothing that can be painted anew; a square of 8 x 8 pixels counts by its top left one"
+    )]
+    NothingAnew,
     /// Numbers came to nothing on the way.
     #[error(
         "{place} has NaN or infinity in it, so there is no picture; all is computed in single \
@@ -107,6 +112,7 @@ impl RenderError {
             | Self::UNet(_)
             | Self::Schedule(_)
             | Self::Noise { .. }
+            | Self::NothingAnew
             | Self::NotFinite { .. }
             | Self::Flat
             | Self::Candle(_)

@@ -8,10 +8,12 @@ use troupe_models::error::ModelError;
 use troupe_models::lora::{Applied, Scaled, attach};
 use troupe_models::unet::{Added, Conditioning, Isolation, PreparedContext, UNet, UNetConfig};
 use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blemish};
+use troupe_models::weights::Weights;
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig, rescale_guidance};
 
 use crate::files::PainterFiles;
 use crate::noise::NoiseSource;
+use crate::repaint::Given;
 use crate::text::Texts;
 use crate::{Cell, Job, Picture, RenderError, Scene, Settings, Tensor4, Watcher};
 
@@ -29,8 +31,10 @@ pub struct Painter {
     zeros_for_empty_prompt: bool,
     unet: UNet,
     vae: VaeDecoder,
-    /// Of a model that is given a picture to change.
-    pub(crate) vae_encoder: Option<VaeEncoder>,
+    /// Of which the encoder is built where a picture is encoded.
+    vae_weights: Weights,
+    /// Whether the UNet is given a picture to change, beside the latents.
+    pub(crate) inpaints: bool,
     pub(crate) tiles: Option<Tiles>,
 }
 
@@ -49,8 +53,8 @@ impl Painter {
         let vae_config = VaeConfig::from_json(files.vae_config)?;
         let latents = vae_config.latent_channels();
         // An inpainting model is also given a mask and the masked picture.
-        let repaints = unet_config.in_channels == 2 * latents + 1;
-        if !repaints {
+        let inpaints = unet_config.in_channels == 2 * latents + 1;
+        if !inpaints {
             fits("latent channels", unet_config.in_channels, latents, usize::eq)?;
         }
         fits("latent channels", unet_config.out_channels, latents, usize::eq)?;
@@ -70,13 +74,13 @@ impl Painter {
         fits("text width", unet_config.cross_attention_dim, texts.width(), usize::eq)?;
         let pooled = unet_config.addition.map_or(0, |addition| addition.pooled);
         fits("pooled text width", pooled, texts.pooled_width().unwrap_or(0), usize::eq)?;
-        let encoder = || VaeEncoder::new(vae_config.clone(), &files.vae);
         let painter = Self {
             scheduler,
             texts,
             zeros_for_empty_prompt: files.index.zeros_for_empty_prompt,
-            vae_encoder: if repaints { Some(encoder()?) } else { None },
+            inpaints,
             unet: UNet::new(unet_config, &files.unet.with_adapters(attached.unet))?,
+            vae_weights: files.vae,
             vae: VaeDecoder::new(vae_config, &files.vae)?,
             tiles,
         };
@@ -90,14 +94,19 @@ impl Painter {
     /// If the job can't be done by this model, the numbers come to nothing, or the watcher stops it.
     pub fn paint(&self, job: &Job, watcher: &mut dyn Watcher) -> Result<Picture, RenderError> {
         let given = self.given_nothing(job)?;
-        self.paint_given(job, given.as_ref(), watcher)
+        self.paint_given(job, &given, watcher)
     }
 
-    /// Paints with what an inpainting model is given beside the latents.
+    /// The encoder of the autoencoder, which few pictures need.
+    pub(crate) fn vae_encoder(&self) -> Result<VaeEncoder, RenderError> {
+        Ok(VaeEncoder::new(self.vae.config().clone(), &self.vae_weights)?)
+    }
+
+    /// Paints with what is given of a picture.
     pub(crate) fn paint_given(
         &self,
         job: &Job,
-        given: Option<&Tensor>,
+        given: &Given,
         watcher: &mut dyn Watcher,
     ) -> Result<Picture, RenderError> {
         let Settings { sampling, guidance, guidance_rescale, .. } = job.settings;
@@ -118,6 +127,13 @@ impl Painter {
                 format!("what the UNet says in step {} of {steps}", step_now.get() + 1)
             })?;
             Ok(output)
+        // The first step begins with noise alone.
+        let kept = |latents: Tensor, step: usize| match given {
+            Given::Kept(kept) if 0 < step => {
+                kept.put_back(&latents, &schedule.noised(&kept.image, &noise, step)?)
+            }
+            Given::Kept(_) | Given::Beside(_) | Given::Nothing => Ok(latents),
+        };
         };
         let latents = schedule.sample::<RenderError>(
             &noise,
@@ -129,8 +145,8 @@ impl Painter {
                         Isolation::Free
                     };
                     let entering = match given {
-                        Some(given) => Tensor::cat(&[latents, given], 3)?,
-                        None => latents.clone(),
+                        Given::Beside(beside) => Tensor::cat(&[latents, beside], 3)?,
+                        Given::Kept(_) | Given::Nothing => latents.clone(),
                     };
                     if !guided {
                         return checked(
@@ -146,9 +162,12 @@ impl Painter {
                 step_noise: &mut |step| source.step(step),
                 before_step: &mut |step, latents| {
                     step_now.set(step);
-                    watcher.step(step, steps, &|| channels_first(latents))
+                    let latents = kept(latents, step)?;
+                    watcher.step(step, steps, &|| channels_first(&latents))?;
+                    Ok(latents)
                 },
             },
+        let latents = kept(latents, steps)?;
         )?;
         finite(&latents, || format!("what is left after the last step of {steps}"))?;
         watcher.step(steps, steps, &|| channels_first(&latents))?;

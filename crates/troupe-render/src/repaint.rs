@@ -1,9 +1,10 @@
-//! Inpainting models, which are given a mask and the masked picture beside the latents.
+//! A part of a picture painted anew: by an inpainting model, which is given the picture, or by any
+//! other, into whose latents the picture is put back in every step.
 
 use candle_core::{Device, Tensor};
 use troupe_core::layout::Canvas;
-use troupe_models::vae::VaeEncoder;
 
+use crate::blend::blend;
 use crate::painter::latents_of;
 use crate::{Job, Painter, Picture, RenderError, Watcher};
 
@@ -14,53 +15,68 @@ pub struct Repaint {
     pub rgb: Vec<u8>,
     /// Whether each pixel is painted anew.
     pub anew: Vec<bool>,
+    /// How many pixels around what is painted anew lead over to what isn't.
+    pub feather: u32,
+}
+
+/// What is given of a picture before it is painted.
+pub(crate) enum Given {
+    Nothing,
+    /// An inpainting model's mask and masked picture, which enter the UNet beside the latents.
+    ///
+    /// Shape `(1, height, width, 1 + latent channels)`.
+    Beside(Tensor),
+    Kept(Kept),
+}
+
+/// A picture that stays where it isn't painted anew.
+pub(crate) struct Kept {
+    /// In the UNet's space: shape `(1, height, width, latent channels)`.
+    pub(crate) image: Tensor,
+    /// 1 where it is painted anew, else 0: shape `(1, height, width, 1)`.
+    anew: Tensor,
 }
 
 impl Painter {
-    /// Whether the model is one that paints a part of a picture anew.
-    pub fn repaints(&self) -> bool {
-        self.vae_encoder.is_some()
+    /// Whether the model was made for painting a part of a picture anew. Others do it too, and see
+    /// less of what is around it.
+    pub fn inpaints(&self) -> bool {
+        self.inpaints
     }
 
-    /// Paints a part of a picture anew, with a model that was made for it.
+    /// Paints a part of a picture anew. What is further from it than the feather keeps its bytes.
+    ///
+    /// As diffusers' `StableDiffusionInpaintPipeline` with `strength` 1: where nothing is painted
+    /// anew, latents of an ordinary model are those of the picture, with the noise of the step.
     ///
     /// # Errors
     ///
-    /// As [`paint`](Self::paint), and if the model isn't made for it, or the picture has another
-    /// size than the canvas.
+    /// As [`paint`](Self::paint), and if the picture has another size than the canvas, or nothing of
+    /// it is painted anew.
     pub fn repaint(
         &self,
         job: &Job,
         picture: &Repaint,
         watcher: &mut dyn Watcher,
     ) -> Result<Picture, RenderError> {
-        let Some(encoder) = &self.vae_encoder else {
-            let text =
-                "the UNet takes no picture to paint a part of anew; an inpainting model does";
-            return Err(RenderError::Mismatch(text.to_owned()));
-        };
-        let given = self.given(encoder, job.canvas, picture)?;
-        self.paint_given(job, Some(&given), watcher)
+        let given = self.given(job.canvas, picture)?;
+        let painted = self.paint_given(job, &given, watcher)?;
+        Ok(Picture { rgb: blend(&painted.rgb, picture, job.canvas), ..painted })
     }
 
     /// What an inpainting model is given when all is painted anew; nothing for any other model.
-    pub(crate) fn given_nothing(&self, job: &Job) -> Result<Option<Tensor>, RenderError> {
-        let Some(encoder) = &self.vae_encoder else { return Ok(None) };
+    pub(crate) fn given_nothing(&self, job: &Job) -> Result<Given, RenderError> {
+        if !self.inpaints {
+            return Ok(Given::Nothing);
+        }
         let pixels = pixels(job.canvas);
-        let empty = Repaint { rgb: vec![0; 3 * pixels], anew: vec![true; pixels] };
-        self.given(encoder, job.canvas, &empty).map(Some)
+        let empty = Repaint { rgb: vec![0; 3 * pixels], anew: vec![true; pixels], feather: 0 };
+        self.given(job.canvas, &empty)
     }
 
     /// The mask, and the picture with nothing where the mask is, as diffusers'
-    /// `StableDiffusionInpaintPipeline` prepares them.
-    ///
-    /// Shape `(1, height, width, 1 + latent channels)`.
-    fn given(
-        &self,
-        encoder: &VaeEncoder,
-        canvas: Canvas,
-        picture: &Repaint,
-    ) -> Result<Tensor, RenderError> {
+    /// `StableDiffusionInpaintPipeline` prepares them; for an ordinary model the whole picture.
+    fn given(&self, canvas: Canvas, picture: &Repaint) -> Result<Given, RenderError> {
         let pixels = pixels(canvas);
         if picture.anew.len() != pixels || picture.rgb.len() != 3 * pixels {
             let (width, height) = (canvas.width(), canvas.height());
@@ -69,22 +85,48 @@ impl Painter {
         }
         let grid = latents_of(canvas);
         let (height, width) = (8 * grid.height, 8 * grid.width);
-        // From bytes to [-1, 1]; what is painted anew is grey.
-        let colours = picture.rgb.as_chunks::<3>().0.iter().zip(&picture.anew);
-        let value = |byte: u8, anew: bool| if anew { 0.0 } else { f32::from(byte) / 127.5 - 1.0 };
-        let masked: Vec<f32> =
-            colours.flat_map(|(rgb, &anew)| rgb.map(|byte| value(byte, anew))).collect();
-        let masked = Tensor::from_vec(masked, (1, height, width, 3), &Device::Cpu)?;
-        let masked = match self.tiles {
-            Some(tiles) => encoder.encode_tiled(&masked, tiles)?,
-            None => encoder.encode(&masked)?,
-        };
         // A latent's mask is that of its first pixel.
         let places = (0..grid.height).flat_map(|y| (0..grid.width).map(move |x| (8 * y, 8 * x)));
-        let mask = places.map(|(y, x)| f32::from(u8::from(picture.anew[y * width + x])));
-        let shape = (1, grid.height, grid.width, 1);
-        let mask = Tensor::from_vec(mask.collect::<Vec<_>>(), shape, &Device::Cpu)?;
-        Ok(Tensor::cat(&[mask, masked], 3)?)
+        let anew: Vec<f32> =
+            places.map(|(y, x)| f32::from(u8::from(picture.anew[y * width + x]))).collect();
+        if !anew.contains(&1.0) {
+            return Err(RenderError::NothingAnew);
+        }
+        let anew = Tensor::from_vec(anew, (1, grid.height, grid.width, 1), &Device::Cpu)?;
+        // From bytes to [-1, 1]; what is painted anew is grey to an inpainting model.
+        let hidden = |anew: bool| self.inpaints && anew;
+        let value = |byte: u8, anew: bool| {
+            if hidden(anew) { 0.0 } else { f32::from(byte) / 127.5 - 1.0 }
+        };
+        let colours = picture.rgb.as_chunks::<3>().0.iter().zip(&picture.anew);
+        let image: Vec<f32> =
+            colours.flat_map(|(rgb, &anew)| rgb.map(|byte| value(byte, anew))).collect();
+        let image = Tensor::from_vec(image, (1, height, width, 3), &Device::Cpu)?;
+        let encoder = self.vae_encoder()?;
+        let image = match self.tiles {
+            Some(tiles) => encoder.encode_tiled(&image, tiles)?,
+            None => encoder.encode(&image)?,
+        };
+        Ok(if self.inpaints {
+            Given::Beside(Tensor::cat(&[anew, image], 3)?)
+        } else {
+            Given::Kept(Kept { image, anew })
+        })
+    }
+}
+
+impl Kept {
+    /// Latents where the picture is painted anew, and `noised` elsewhere.
+    ///
+    /// Two of shape `(1, height, width, latent channels)` → the same shape.
+    pub(crate) fn put_back(
+        &self,
+        latents: &Tensor,
+        noised: &Tensor,
+    ) -> Result<Tensor, RenderError> {
+        let anew = latents.broadcast_mul(&self.anew)?;
+        let stays = noised.broadcast_mul(&self.anew.affine(-1.0, 1.0)?)?;
+        Ok((anew + stays)?)
     }
 }
 

@@ -23,7 +23,7 @@
 //! let latents = noise_schedule.sample(&noise, Callbacks::<candle_core::Error> {
 //!     denoise: &mut |latents, _timestep| latents.tanh(),
 //!     step_noise: &mut |_step| unreachable!("DPM++ 2M is deterministic"),
-//!     before_step: &mut |_step, _latents| Ok(()),
+//!     before_step: &mut |_step, latents| Ok(latents),
 //! })?;
 //! assert_eq!(latents.dims(), noise.dims());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

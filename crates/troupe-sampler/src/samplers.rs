@@ -30,9 +30,12 @@ pub struct Callbacks<'a, E> {
     ///
     /// Shape of the latents.
     pub step_noise: &'a mut dyn FnMut(usize) -> Result<Tensor, E>,
-    /// Told before each step, counted from 0, which latents enter it, before they are scaled for
-    /// the network: those that diffusers' pipelines hold there.
-    pub before_step: &'a mut dyn FnMut(usize, &Tensor) -> Result<(), E>,
+    /// Told before each step, counted from 0, which latents are to enter it, before they are scaled
+    /// for the network: those that diffusers' pipelines hold there. What it returns enters; see
+    /// [`NoiseSchedule::noised`].
+    ///
+    /// Shape of the latents → the same shape.
+    pub before_step: &'a mut dyn FnMut(usize, Tensor) -> Result<Tensor, E>,
 }
 
 impl NoiseSchedule {
@@ -62,6 +65,34 @@ impl NoiseSchedule {
             Sampler::DpmPlusPlus2MSde => dpm_solver::dpm_plus_plus_2m(latents, steps, 1.0, network),
             Sampler::UniPc => unipc::unipc(latents, steps, network),
             Sampler::Lcm => lcm::lcm(latents, steps, self.timestep_scaling, network),
+        }
+    }
+}
+
+impl NoiseSchedule {
+    /// An image with as much noise as enters a step, counted from 0, in the scale in which the sampler
+    /// holds its latents there; behind the last step it is the image alone. `noise` has unit variance.
+    ///
+    /// Two tensors of one shape → the same shape.
+    ///
+    /// # Errors
+    ///
+    /// If the tensors have two shapes.
+    pub fn noised(&self, image: &Tensor, noise: &Tensor, step: usize) -> TensorResult<Tensor> {
+        let Some(step) = self.steps.get(step) else { return Ok(image.clone()) };
+        match self.sampler {
+            Sampler::Euler | Sampler::EulerAncestral | Sampler::Heun => {
+                sum((1.0, image), (step.sigma, noise))
+            }
+            Sampler::Ddim
+            | Sampler::Ddpm
+            | Sampler::DpmPlusPlus2M
+            | Sampler::DpmPlusPlus2MSde
+            | Sampler::UniPc
+            | Sampler::Lcm => {
+                let (alpha, sigma) = alpha_sigma(step.sigma);
+                sum((alpha, image), (sigma, noise))
+            }
         }
     }
 }

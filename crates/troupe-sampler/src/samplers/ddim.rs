@@ -15,7 +15,7 @@ pub(super) fn ddim<E: From<candle_core::Error>>(
     mut network: Network<'_, E>,
 ) -> Result<Tensor, E> {
     for (index, step) in steps.iter().enumerate() {
-        (network.callbacks.before_step)(index, &x)?;
+        x = (network.callbacks.before_step)(index, x)?;
         let x0 = network.predict_x0(&x, step)?;
         let (alpha, sigma) = alpha_sigma(step.sigma);
         let (alpha_next, sigma_next) = alpha_sigma(step.sigma_next);

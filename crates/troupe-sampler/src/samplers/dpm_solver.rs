@@ -19,7 +19,7 @@ pub(super) fn dpm_plus_plus_2m<E: From<candle_core::Error>>(
 ) -> Result<Tensor, E> {
     let mut before: Before = None;
     for (index, step) in steps.iter().enumerate() {
-        (network.callbacks.before_step)(index, &x)?;
+        x = (network.callbacks.before_step)(index, x)?;
         let x_theta = network.predict_x0(&x, step)?;
         let (_, sigma) = alpha_sigma(step.sigma);
         let (alpha_next, sigma_next) = alpha_sigma(step.sigma_next);

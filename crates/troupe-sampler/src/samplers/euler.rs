@@ -15,7 +15,7 @@ pub(super) fn euler<E: From<candle_core::Error>>(
     mut network: Network<'_, E>,
 ) -> Result<Tensor, E> {
     for (index, step) in steps.iter().enumerate() {
-        (network.callbacks.before_step)(index, &x)?;
+        x = (network.callbacks.before_step)(index, x)?;
         let denoised = network.denoise(&x, step)?;
         let Step { timestep: _, sigma, sigma_next } = *step;
         let (renewed, ratio) = (eta * eta, (sigma_next / sigma).powi(2));
@@ -36,7 +36,7 @@ pub(super) fn heun<E: From<candle_core::Error>>(
     mut network: Network<'_, E>,
 ) -> Result<Tensor, E> {
     for (index, step) in steps.iter().enumerate() {
-        (network.callbacks.before_step)(index, &x)?;
+        x = (network.callbacks.before_step)(index, x)?;
         let denoised = network.denoise(&x, step)?;
         let ahead = go(&x, &denoised, step.sigma, step.sigma_next)?;
         let Some(next) = steps.get(index + 1) else { return Ok(ahead) };

@@ -15,7 +15,7 @@ pub(super) fn lcm<E: From<candle_core::Error>>(
 ) -> Result<Tensor, E> {
     const SIGMA_DATA: f64 = 0.5;
     for (index, step) in steps.iter().enumerate() {
-        (network.callbacks.before_step)(index, &x)?;
+        x = (network.callbacks.before_step)(index, x)?;
         let x0 = network.predict_x0(&x, step)?;
         let t = step.timestep * timestep_scaling;
         let c_skip = SIGMA_DATA.powi(2) / (t.powi(2) + SIGMA_DATA.powi(2));

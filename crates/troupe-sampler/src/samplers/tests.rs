@@ -73,8 +73,8 @@ fn run(golden: &Golden, schedule: &NoiseSchedule) -> (Vec<f32>, Vec<f32>) {
             step_noise: &mut |step| step_noise.get(step),
             before_step: &mut |step, latents| {
                 assert_eq!(entering.len(), step * latents.elem_count());
-                entering.extend(values(latents));
-                Ok(())
+                entering.extend(values(&latents));
+                Ok(latents)
             },
         },
     );
@@ -178,7 +178,7 @@ fn every_sampler_finds_the_image_that_the_network_knows() {
                             }
                         },
                         step_noise: &mut |_| Ok(noise.clone()),
-                        before_step: &mut |_, _| Ok(()),
+                        before_step: &mut |_, latents| Ok(latents),
                     },
                 );
                 assert_eq!(passes, if sampler == Sampler::Heun { 2 * steps - 1 } else { steps });
@@ -190,6 +190,39 @@ fn every_sampler_finds_the_image_that_the_network_knows() {
                 );
             }
         }
+    }
+}
+
+/// What is put back into the latents is what a deterministic sampler holds of an image that the
+/// network knows: neither the scale nor the level is another.
+#[test]
+fn a_noised_image_lies_on_the_way_of_a_sampler_that_knows_it() {
+    let image = Tensor::new(&[[0.3_f32, -1.2], [0.8, 0.0]], &Device::Cpu).unwrap();
+    let noise = Tensor::new(&[[-0.5_f32, 0.7], [1.9, -0.1]], &Device::Cpu).unwrap();
+    for sampler in Sampler::ALL {
+        let options = SamplingOptions::new(sampler, Schedule::Uniform, 4);
+        let schedule = NoiseSchedule::new(&config("trailing", "sample"), options).unwrap();
+        let mut compared = 0;
+        let latents = schedule.sample::<Error>(
+            &noise,
+            Callbacks {
+                denoise: &mut |_, _| Ok(image.clone()),
+                step_noise: &mut |_| Ok(noise.clone()),
+                before_step: &mut |step, latents| {
+                    let noised = schedule.noised(&image, &noise, step)?;
+                    // Noise that is drawn on the way is added to what is left of the first.
+                    if 0 < step && (!draws_noise(sampler) || sampler == Sampler::Lcm) {
+                        let error = relative_error(&values(&latents), &values(&noised));
+                        assert!(error < 1e-4, "{options:?}, step {step}: {error}");
+                        compared += 1;
+                    }
+                    Ok(noised)
+                },
+            },
+        );
+        assert!(latents.is_ok());
+        assert_eq!(compared, if draws_noise(sampler) && sampler != Sampler::Lcm { 0 } else { 3 });
+        assert_eq!(values(&schedule.noised(&image, &noise, 4).unwrap()), values(&image));
     }
 }
 
@@ -208,7 +241,7 @@ fn only_ancestral_samplers_ask_for_noise_and_not_for_the_last_step() {
                     asked.push(step);
                     tensor(&golden, "step_noise").get(step)
                 },
-                before_step: &mut |_, _| Ok(()),
+                before_step: &mut |_, latents| Ok(latents),
             },
         );
         assert!(latents.is_ok());
@@ -252,7 +285,7 @@ fn a_seed_of_torch_gives_what_diffusers_gives() {
             Callbacks {
                 denoise: &mut |x, timestep| network(x, timestep),
                 step_noise: &mut |_| draw(),
-                before_step: &mut |_, _| Ok(()),
+                before_step: &mut |_, latents| Ok(latents),
             },
         );
         let name = format!("picture.{sampler}");
@@ -288,8 +321,8 @@ fn an_error_of_a_callback_ends_the_sampling() {
                     Ok(network(x, timestep)?)
                 },
                 step_noise: &mut |_| Ok(noise.clone()),
-                before_step: &mut |step, _| {
-                    if step < 2 { Ok(()) } else { Err(Stop::Cancelled) }
+                before_step: &mut |step, latents| {
+                    if step < 2 { Ok(latents) } else { Err(Stop::Cancelled) }
                 },
             },
         );
@@ -301,7 +334,7 @@ fn an_error_of_a_callback_ends_the_sampling() {
             Callbacks {
                 denoise: &mut |x, _| Ok(x.flatten_all()?),
                 step_noise: &mut |_| Ok(noise.clone()),
-                before_step: &mut |_, _| Ok(()),
+                before_step: &mut |_, latents| Ok(latents),
             },
         );
         assert!(matches!(result, Err(Stop::Candle)), "{options:?}: an output of another shape");

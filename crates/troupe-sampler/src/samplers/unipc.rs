@@ -26,7 +26,7 @@ pub(super) fn unipc<E: From<candle_core::Error>>(
 ) -> Result<Tensor, E> {
     let mut taken: Option<Taken> = None;
     for (index, step) in steps.iter().enumerate() {
-        (network.callbacks.before_step)(index, &x)?;
+        x = (network.callbacks.before_step)(index, x)?;
         let x_theta = network.predict_x0(&x, step)?;
         if let Some(taken) = &taken {
             x = correct(taken, &x_theta)?;
