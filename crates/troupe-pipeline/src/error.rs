@@ -193,6 +193,8 @@ impl PipelineError {
             Self::Lora(error) => blame(error.blame()),
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
             Self::Render(RenderError::Candle(_)) | Self::Template(_) => 70,
+            // Nothing is invalid, missing or lacking: the job failed.
+            Self::Render(RenderError::NotFinite { .. } | RenderError::Flat) => 1,
             Self::Render(error) => error.blame().map_or(2, blame),
             Self::Llm(error) => match error {
                 LlmError::Stopped => 130,
@@ -214,5 +216,3 @@ fn blame(blame: Blame) -> u8 {
         Blame::Policy => 6,
     }
 }
-            // Nothing is invalid, missing or lacking: the job failed.
-            Self::Render(RenderError::NotFinite { .. } | RenderError::Flat) => 1,

@@ -80,8 +80,8 @@ impl Painter {
             zeros_for_empty_prompt: files.index.zeros_for_empty_prompt,
             inpaints,
             unet: UNet::new(unet_config, &files.unet.with_adapters(attached.unet))?,
-            vae_weights: files.vae,
             vae: VaeDecoder::new(vae_config, &files.vae)?,
+            vae_weights: files.vae,
             tiles,
         };
         Ok((painter, attached.applied))
@@ -127,13 +127,13 @@ impl Painter {
                 format!("what the UNet says in step {} of {steps}", step_now.get() + 1)
             })?;
             Ok(output)
+        };
         // The first step begins with noise alone.
         let kept = |latents: Tensor, step: usize| match given {
             Given::Kept(kept) if 0 < step => {
                 kept.put_back(&latents, &schedule.noised(&kept.image, &noise, step)?)
             }
             Given::Kept(_) | Given::Beside(_) | Given::Nothing => Ok(latents),
-        };
         };
         let latents = schedule.sample::<RenderError>(
             &noise,
@@ -167,8 +167,8 @@ impl Painter {
                     Ok(latents)
                 },
             },
-        let latents = kept(latents, steps)?;
         )?;
+        let latents = kept(latents, steps)?;
         finite(&latents, || format!("what is left after the last step of {steps}"))?;
         watcher.step(steps, steps, &|| channels_first(&latents))?;
         let picture = match self.tiles {
