@@ -1,23 +1,33 @@
 //! The hashes by which pictures name the models that made them.
 //!
 //! The forms are those of AUTOMATIC1111's web UI (`modules/hashes.py`), so that its users' tools
-//! find the same files: a checkpoint by the first ten digits of its SHA-256 ("`AutoV2`"), a LoRA by
-//! the first twelve of the SHA-256 of what follows the safetensors header, so that a changed title
-//! in the metadata changes nothing.
+//! find the same files: a checkpoint or autoencoder by the first ten digits of its SHA-256
+//! ("`AutoV2`"), a textual inversion by the first twelve, a LoRA by the first twelve of the SHA-256 of
+//! what follows the safetensors header, so that a changed title in the metadata changes nothing.
 
 use sha2::{Digest, Sha256};
 
 /// The SHA-256 of bytes, in lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let pair = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-    Sha256::digest(bytes).iter().flat_map(pair).collect()
+    bytes.iter().flat_map(pair).collect()
 }
 
 /// The short hash of a checkpoint: ten digits, of the SHA-256 of its file.
 pub fn checkpoint_hash(sha256: &str) -> String {
     shorten(sha256.to_owned(), 10)
+}
+
+/// The short hash of a textual inversion: twelve digits, of the SHA-256 of its file.
+pub fn embedding_hash(sha256: &str) -> String {
+    shorten(sha256.to_owned(), 12)
 }
 
 /// The short hash of a LoRA: twelve digits, from the bytes of its safetensors file; `None` where
@@ -44,6 +54,7 @@ mod tests {
     fn sha256_of_the_standard_is_ours() {
         assert_eq!(sha256(b"abc"), ABC);
         assert_eq!(checkpoint_hash(ABC), ABC[..10]);
+        assert_eq!(embedding_hash(ABC), ABC[..12]);
     }
 
     #[test]

@@ -116,6 +116,27 @@ pub enum PipelineError {
     /// A PNG file can't be written or read.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// A picture or mask that can't be used.
+    #[error("`{path}` {problem}", path = path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Another picture than the one that was repainted.
+    #[error(
+        "`{path}` has the SHA-256 {found}, and the picture that was repainted has {wanted}; name that one with --of",
+        path = path.display()
+    )]
+    OtherOriginal {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The hash in the repainted picture.
+        wanted: String,
+    },
     /// A picture that doesn't carry its layout.
     #[error("`{path}` carries no layout of ours, so it can't be told what is on it", path = .0.display())]
     NoLayout(PathBuf),
@@ -180,6 +201,7 @@ impl PipelineError {
             | Self::Canvas(_)
             | Self::Metadata(_)
             | Self::NoLayout(_)
+            | Self::Picture { .. }
             | Self::NotOurs { .. }
             | Self::Tensors { .. }
             | Self::OtherRun { .. }
@@ -189,7 +211,10 @@ impl PipelineError {
             Self::Threads(_) => 4,
             Self::File(error) => error.exit_code(),
             Self::Manifest(error) => error.exit_code(),
-            Self::NoLora { .. } | Self::OtherModel { .. } | Self::Gguf { .. } => 3,
+            Self::NoLora { .. }
+            | Self::OtherModel { .. }
+            | Self::OtherOriginal { .. }
+            | Self::Gguf { .. } => 3,
             Self::Lora(error) => blame(error.blame()),
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
             Self::Render(RenderError::Candle(_)) | Self::Template(_) => 70,

@@ -9,7 +9,7 @@ use troupe_core::document::{self, Document};
 use troupe_core::layout::Layout;
 use troupe_core::plan::ScenePlan;
 
-use crate::paint::PictureRecord;
+use crate::paint::{Part, PictureRecord};
 use crate::run::read_document;
 use crate::{PipelineError, files, metadata};
 
@@ -103,6 +103,14 @@ impl Inspected {
                         record.seed.0, paint.steps, paint.sampler, paint.guidance
                     ),
                 );
+                if let Some(it) = &record.repainted {
+                    let part = match &it.part {
+                        Part::Subjects(ids) => ids.join(", "),
+                        Part::Mask(_) => "a mask".to_owned(),
+                    };
+                    let text = format!("anew     {part} of {}, feather {}", it.of, it.feather);
+                    line(&mut out, &text);
+                }
                 if let Some(plain) = &record.plain {
                     line(&mut out, &format!("prompt   {}", plain.prompt));
                 }

@@ -47,12 +47,14 @@ pub struct Parameters {
     pub model_hash: String,
     /// What the model is called.
     pub model: String,
-    /// The file of another autoencoder than the model's.
-    pub vae: Option<String>,
+    /// Another autoencoder than the model's: file and hash.
+    pub vae: Option<(String, String)>,
     /// Which layer of the text encoders was listened to: 1 is the last.
     pub clip_skip: usize,
     /// LoRAs: name and hash.
     pub loras: Vec<(String, String)>,
+    /// Textual inversions that the prompts name: word and hash.
+    pub embeddings: Vec<(String, String)>,
     /// Which program, which version.
     pub version: String,
 }
@@ -99,8 +101,8 @@ impl Parameters {
             ("Model hash", self.model_hash.clone()),
             ("Model", self.model.clone()),
         ];
-        if let Some(vae) = &self.vae {
-            settings.push(("VAE", vae.clone()));
+        if let Some((vae, hash)) = &self.vae {
+            settings.extend([("VAE hash", hash.clone()), ("VAE", vae.clone())]);
         }
         if 1 < self.clip_skip {
             settings.push(("Clip skip", self.clip_skip.to_string()));
@@ -108,14 +110,15 @@ impl Parameters {
         if let Some(schedule) = &self.schedule {
             settings.insert(2, ("Schedule type", schedule.clone()));
         }
-        if !self.loras.is_empty() {
-            let hashes: Vec<String> = self
-                .loras
+        for (key, named) in [("Lora hashes", &self.loras), ("TI hashes", &self.embeddings)] {
+            // As A1111 does: a reader splits the list at these.
+            let hashes = named
                 .iter()
-                // As A1111 does: a reader splits the list at these.
-                .map(|(name, hash)| format!("{}: {hash}", name.replace([':', ','], "")))
-                .collect();
-            settings.push(("Lora hashes", hashes.join(", ")));
+                .map(|(name, hash)| format!("{}: {hash}", name.replace([':', ','], "")));
+            let hashes = hashes.collect::<Vec<_>>().join(", ");
+            if !hashes.is_empty() {
+                settings.push((key, hashes));
+            }
         }
         if self.torch_cpu {
             settings.push(("RNG", "CPU".to_owned()));
@@ -238,6 +241,7 @@ mod tests {
             vae: None,
             clip_skip: 1,
             loras: vec![("night".to_owned(), "abcdefabcdef".to_owned())],
+            embeddings: Vec::new(),
             version: "troupe 0.1.0".to_owned(),
         }
     }
@@ -259,9 +263,13 @@ mod tests {
 
     #[test]
     fn another_autoencoder_and_layer_are_named_behind_the_model() {
-        let vae = Some("anime.safetensors".to_owned());
-        let text = Parameters { vae, clip_skip: 2, ..parameters("a group") }.text();
-        let wanted = "Model: starter, VAE: anime.safetensors, Clip skip: 2, Lora hashes: ";
+        let pair = |name: &str, hash: &str| (name.to_owned(), hash.to_owned());
+        let vae = Some(pair("anime.safetensors", "0011223344"));
+        let embeddings = vec![pair("fox: red", "001122334455"), pair("owl", "554433221100")];
+        let text = Parameters { vae, embeddings, clip_skip: 2, ..parameters("a group") }.text();
+        let wanted = "Model: starter, VAE hash: 0011223344, VAE: anime.safetensors, Clip skip: 2, \
+            Lora hashes: \"night: abcdefabcdef\", \
+            TI hashes: \"fox red: 001122334455, owl: 554433221100\", Version: ";
         assert!(text.contains(wanted), "{text}");
     }
 

@@ -1,18 +1,19 @@
 //! Layouts to pictures: the model's files, its LoRAs, and what the finished PNG says of itself.
 
+mod anew;
 mod extras;
 mod folder;
 mod loras;
 mod network;
+mod record;
 mod texts;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
 use troupe_core::document::Document;
-use troupe_core::layout::{Canvas, Layout};
+use troupe_core::layout::Layout;
 use troupe_core::plan::LoraTag;
 use troupe_core::seed::Seed;
 use troupe_render::{
@@ -20,83 +21,14 @@ use troupe_render::{
 };
 use troupe_sampler::{Method, SamplingOptions, Schedule};
 
+pub use anew::{Anew, Original, mask_runs};
 pub use folder::ModelFolder;
 pub use loras::{LoraFile, check_configured, find_lora};
+pub use record::{Hashed, Part, PictureRecord, Plain, Repainted};
 
 use crate::config::{PaintConfig, Rng};
 use crate::metadata::{Parameters, encode_png};
 use crate::{PipelineError, Progress, Studio, Talk, tensors};
-
-/// What was painted, with what; in the PNG's chunk `troupe`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PictureRecord {
-    /// [`Document::SCHEMA`].
-    pub schema: String,
-    /// The seed of its noise.
-    pub seed: Seed,
-    /// Whether its noise was given, and doesn't come from the seed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub noise_given: bool,
-    /// The resolved `[paint]`, with names where it had paths.
-    pub paint: PaintConfig,
-    /// The model, and its hash.
-    pub model: Hashed,
-    /// The LoRAs in their order, and their hashes.
-    pub loras: Vec<Hashed>,
-    /// What was painted without a layout.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plain: Option<Plain>,
-    /// The layout that was painted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layout: Option<Layout>,
-}
-
-/// A file of a model by name and hash.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hashed {
-    /// What it is called; not where it lies.
-    pub name: String,
-    /// As A1111 counts it.
-    pub hash: String,
-    /// How strongly a LoRA was applied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f64>,
-}
-
-/// A prompt that is painted as it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plain {
-    /// The prompt, without LoRA tags.
-    pub prompt: String,
-    /// The LoRAs that its tags asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub loras: Vec<LoraTag>,
-    /// The size.
-    pub canvas: Canvas,
-}
-
-impl Document for PictureRecord {
-    const SCHEMA: &'static str = "troupe.picture/1";
-
-    fn check(&self) -> Result<(), String> {
-        self.paint.check()?;
-        let names = self.paint.loras.iter().map(|lora| &lora.path);
-        let names = names.chain(&self.paint.embeddings).chain([&self.paint.model, &self.paint.vae]);
-        if let Some(path) = names.into_iter().find(|name| name.contains(['/', '\\', '\0'])) {
-            return Err(format!("models and LoRAs go by name in a picture, and this is `{path}`"));
-        }
-        match (&self.plain, &self.layout) {
-            (None, Some(layout)) => layout.check(),
-            (Some(_), None) => Ok(()),
-            (Some(_), Some(_)) | (None, None) => {
-                Err("wanted either `plain` or `layout`".to_owned())
-            }
-        }
-    }
-}
 
 /// What to paint.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +37,17 @@ pub enum Subject<'a> {
     Layout(&'a Layout),
     /// A prompt as it is.
     Plain(&'a Plain),
+}
+
+/// A picture that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// What is on it.
+    pub subject: Subject<'a>,
+    /// The seed of its noise.
+    pub seed: Seed,
+    /// Another picture, of which a part is painted anew; without one all of it is painted.
+    pub anew: Option<&'a Anew>,
 }
 
 /// What comes from outside, for comparison with other implementations.
@@ -121,6 +64,8 @@ pub struct Exchange {
 pub struct Easel {
     painter: Painter,
     model: Hashed,
+    vae: Option<Hashed>,
+    embeddings: Vec<Hashed>,
     loras: Vec<Hashed>,
     tags: Vec<LoraTag>,
     knows: Vec<String>,
@@ -176,9 +121,12 @@ impl Easel {
                 scale: Some(*scale),
             })
             .collect();
+        let (vae, embeddings) = model.hashed_extras();
         Ok(Self {
             painter,
             model: model.hashed(),
+            vae,
+            embeddings,
             loras,
             tags: tags.to_vec(),
             knows: model.knows(),
@@ -189,17 +137,19 @@ impl Easel {
     ///
     /// # Errors
     ///
-    /// If it is another model, or there are other LoRAs.
+    /// If it is another model or autoencoder, or there are other textual inversions or LoRAs.
     pub fn check(&self, record: &PictureRecord) -> Result<(), PipelineError> {
-        let all = |model: &Hashed, loras: &[Hashed]| {
-            let parts = std::iter::once(model).chain(loras);
+        type Parts<'a> = (&'a Hashed, Option<&'a Hashed>, &'a [Hashed], &'a [Hashed]);
+        let all = |(model, vae, embeddings, loras): Parts<'_>| {
+            let parts = std::iter::once(model).chain(vae).chain(embeddings).chain(loras);
             let parts = parts.map(|it| match it.scale {
                 Some(scale) => format!("{} [{}] at {scale}", it.name, it.hash),
                 None => format!("{} [{}]", it.name, it.hash),
             });
             parts.collect::<Vec<_>>().join(", ")
         };
-        let (wanted, found) = (all(&record.model, &record.loras), all(&self.model, &self.loras));
+        let wanted = all((&record.model, record.vae.as_ref(), &record.embeddings, &record.loras));
+        let found = all((&self.model, self.vae.as_ref(), &self.embeddings, &self.loras));
         if wanted == found { Ok(()) } else { Err(PipelineError::OtherModel { wanted, found }) }
     }
 
@@ -216,12 +166,12 @@ impl Easel {
     pub fn paint(
         &self,
         studio: &Studio,
-        subject: Subject<'_>,
-        seed: Seed,
+        order: Order<'_>,
         exchange: &Exchange,
         place: Place,
         talk: &mut dyn Talk,
     ) -> Result<Vec<u8>, PipelineError> {
+        let Order { subject, seed, anew } = order;
         let paint = &studio.config.paint;
         let method: Method =
             paint.sampler.parse().map_err(|error| PipelineError::Usage(format!("{error}")))?;
@@ -260,7 +210,10 @@ impl Easel {
             noise,
         };
         let mut watch = Watch { exchange, place, talk, failure: RefCell::new(None) };
-        let painted = self.painter.paint(&job, &mut watch);
+        let painted = match anew {
+            Some(anew) => self.painter.repaint(&job, anew.repaint(), &mut watch),
+            None => self.painter.paint(&job, &mut watch),
+        };
         if let Some(failure) = watch.failure.take() {
             return Err(failure);
         }
@@ -279,9 +232,12 @@ impl Easel {
             noise_given: exchange.noise.is_some(),
             paint: named.clone(),
             model: self.model.clone(),
+            vae: self.vae.clone(),
+            embeddings: self.embeddings.clone(),
             loras: self.loras.clone(),
             plain,
             layout,
+            repainted: anew.map(|anew| anew.record().clone()),
         };
         let parameters = Parameters {
             prompt,
@@ -296,9 +252,10 @@ impl Easel {
             height: canvas.height(),
             model_hash: self.model.hash.clone(),
             model: self.model.name.clone(),
-            vae: (!named.vae.is_empty()).then_some(named.vae),
+            vae: self.vae.as_ref().map(|it| (it.name.clone(), it.hash.clone())),
             clip_skip: named.clip_skip,
             loras: self.loras.iter().map(|it| (it.name.clone(), it.hash.clone())).collect(),
+            embeddings: self.spoken(subject, &paint.negative),
             version: format!("troupe {}", env!("CARGO_PKG_VERSION")),
         };
         let record = serde_json::to_string(&record)
@@ -317,6 +274,25 @@ impl Easel {
             *path = name.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
         }
         paint
+    }
+
+    /// The textual inversions that a prompt names, by word and hash.
+    fn spoken(&self, subject: Subject<'_>, negative: &str) -> Vec<(String, String)> {
+        let mut texts = vec![negative];
+        match subject {
+            Subject::Plain(plain) => texts.push(&plain.prompt),
+            Subject::Layout(layout) => {
+                texts.push(&layout.base_prompt);
+                texts.extend(layout.subjects.iter().map(|it| it.sub_prompt.as_str()));
+            }
+        }
+        let texts = texts.join("\n").to_lowercase();
+        let word = |it: &Hashed| {
+            let stem = Path::new(&it.name).file_stem();
+            stem.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        let named = self.embeddings.iter().map(|it| (word(it), it.hash.clone()));
+        named.filter(|(word, _)| texts.contains(&word.to_lowercase())).collect()
     }
 
     /// Says which people the model has never seen.

@@ -28,7 +28,9 @@ pub use folder::{default_folder, run_hash};
 
 use self::tallies::Tallies;
 use crate::layout::Room;
-use crate::paint::{Easel, Exchange, ModelFolder, Place, Subject, check_configured, find_lora};
+use crate::paint::{
+    Easel, Exchange, ModelFolder, Order, Place, Subject, check_configured, find_lora,
+};
 use crate::plan::{cast_all, request};
 use crate::{PipelineError, Studio, Talk, files};
 
@@ -269,10 +271,10 @@ fn paint_all(
             for note in &plan.notes {
                 talk.note(note);
             }
-            let subject = Subject::Layout(&layout);
+            let order = Order { subject: Subject::Layout(&layout), seed: plan.seed, anew: None };
             // What can't paint this picture may paint the next.
             let ready = easel.insert(ready);
-            let png = ready.paint(studio, subject, plan.seed, &Exchange::default(), place, talk)?;
+            let png = ready.paint(studio, order, &Exchange::default(), place, talk)?;
             files::write_atomically(&path, &png)?;
             Ok(())
         });

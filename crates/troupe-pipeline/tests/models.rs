@@ -12,10 +12,14 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use tempfile::TempDir;
 use troupe_core::layout::Canvas;
 use troupe_core::seed::Seed;
-use troupe_pipeline::config::Config;
+use troupe_models::hash::sha256;
+use troupe_pipeline::config::{Config, Metadata};
 use troupe_pipeline::layout::Room;
 use troupe_pipeline::manifest::Manifest;
-use troupe_pipeline::paint::{Easel, Exchange, ModelFolder, Place, Plain, Subject};
+use troupe_pipeline::metadata::read_png;
+use troupe_pipeline::paint::{
+    Easel, Exchange, ModelFolder, Order, PictureRecord, Place, Plain, Subject,
+};
 use troupe_pipeline::{ChildLog, ChildProgram, PipelineError, Progress, Studio, Talk};
 
 const VOCABULARY: usize = 49_408;
@@ -169,8 +173,8 @@ fn paint_with(studio: &Studio, model: &ModelFolder) -> Result<Vec<u8>, PipelineE
         canvas: Canvas::new(64, 64).unwrap(),
     };
     let place = Place { picture: 1, of: 1 };
-    let subject = Subject::Plain(&plain);
-    easel.paint(studio, subject, Seed(8), &Exchange::default(), place, &mut Silent)
+    let order = Order { subject: Subject::Plain(&plain), seed: Seed(8), anew: None };
+    easel.paint(studio, order, &Exchange::default(), place, &mut Silent)
 }
 
 /// A setting with a path.
@@ -233,6 +237,61 @@ fn an_autoencoder_and_words_can_be_put_beside_a_model() {
     let error = paint(place.path(), &(model + "clip_skip = 3\n")).unwrap_err();
     let message = "the number of layers to skip is 2, and 0 to 1 was wanted";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (message, 2));
+}
+
+#[test]
+fn a_picture_says_the_hashes_of_what_was_put_beside_the_model() {
+    let place = models();
+    let at = |path: &str| place.path().join(path);
+    let ones = 1.0_f32.to_le_bytes().repeat(8);
+    for word in ["fox", "owl"] {
+        let view = TensorView::new(Dtype::F32, vec![1, 8], &ones).unwrap();
+        let title = [("title".to_owned(), word.to_owned())].into_iter().collect();
+        let file = serialize([("emb_params", view)], Some(title)).unwrap();
+        fs::write(at(&format!("{word}.safetensors")), file).unwrap();
+    }
+    let vae = at("folder/vae/diffusion_pytorch_model.fp16.safetensors");
+    let settings = |vae: &Path| {
+        let [fox, owl] = ["fox", "owl"].map(|it| at(&format!("{it}.safetensors")));
+        let words = format!("embeddings = ['{}', '{}']\n", fox.display(), owl.display());
+        setting("model", &at("single.safetensors")) + &setting("vae", vae) + &words
+    };
+    let painted = |vae: &Path| {
+        let mut studio = studio(place.path(), &settings(vae));
+        studio.config.run.metadata = Metadata::Full;
+        let model = ModelFolder::open(&studio).unwrap();
+        let contents = read_png(&paint_with(&studio, &model).unwrap()).unwrap();
+        let record: PictureRecord = serde_json::from_str(&contents.troupe.unwrap()).unwrap();
+        let easel = Easel::load(&studio, &model, &[], &mut Silent).unwrap();
+        (record, contents.parameters.unwrap(), easel)
+    };
+    let (record, parameters, easel) = painted(&vae);
+    let hash = |path: &Path| sha256(&fs::read(path).unwrap());
+    let of_vae = record.vae.as_ref().unwrap();
+    assert_eq!(of_vae.name, "diffusion_pytorch_model.fp16.safetensors");
+    assert_eq!(of_vae.hash, hash(&vae)[..10]);
+    let words: Vec<_> = record.embeddings.iter().map(|it| (&*it.name, &*it.hash)).collect();
+    let [fox, owl] = ["fox", "owl"].map(|it| hash(&at(&format!("{it}.safetensors"))));
+    assert_eq!(words, [("fox.safetensors", &fox[..12]), ("owl.safetensors", &owl[..12])]);
+    let vae_said = format!("VAE hash: {}, VAE: {}", of_vae.hash, of_vae.name);
+    assert!(parameters.contains(&vae_said), "{parameters}");
+    // The prompt speaks of a fox, and of no owl.
+    let said = format!("TI hashes: \"fox: {}\", Version", &fox[..12]);
+    assert!(parameters.contains(&said), "{parameters}");
+    easel.check(&record).unwrap();
+
+    // A folder is known by the file in it.
+    let (folder, ..) = painted(&at("folder/vae"));
+    let of_folder = folder.vae.unwrap();
+    assert_eq!((&*of_folder.name, of_folder.hash), ("vae", hash(&vae)[..10].to_owned()));
+    // Another autoencoder of the same name paints other pictures, and is told apart.
+    let mut changed = fs::read(&vae).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::remove_file(&vae).unwrap();
+    fs::write(&vae, changed).unwrap();
+    let (_, _, other) = painted(&vae);
+    let error = other.check(&record).unwrap_err();
+    assert!(error.to_string().contains(&of_vae.hash) && error.exit_code() == 3, "{error}");
 }
 
 #[test]

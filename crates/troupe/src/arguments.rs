@@ -60,32 +60,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         preview: Option<PathBuf>,
     },
-    /// Paint a layout, a picture of ours again, or a prompt as it is
-    Paint {
-        /// layout.json, or a picture that was painted by this program
-        #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
-        input: Option<PathBuf>,
-        /// Paint this as it is: no brief, no regions
-        #[arg(long)]
-        prompt: Option<String>,
-        /// Where to
-        #[arg(long, short, default_value = "image.png")]
-        output: PathBuf,
-        #[command(flatten)]
-        paint: PaintFlags,
-        /// The size of a picture without a layout, such as 384x192
-        #[arg(long, value_name = "WxH", requires = "prompt")]
-        size: Option<String>,
-        /// The seed of the noise; -1 chooses one and says which
-        #[arg(long, allow_negative_numbers = true)]
-        seed: Option<i64>,
-        /// Noise to begin with, as a safetensors file with `noise` and perhaps `step_noise`
-        #[arg(long, value_name = "FILE")]
-        noise: Option<PathBuf>,
-        /// Keep the latents that enter each step
-        #[arg(long, value_name = "DIR")]
-        save_latents: Option<PathBuf>,
-    },
+    /// Paint a layout, a picture of ours again, a part of a picture anew, or a prompt as it is
+    Paint(Box<PaintCommand>),
     /// All stages for one or more prompts
     Run {
         /// What to paint
@@ -153,6 +129,45 @@ pub(crate) enum LoraCommand {
 pub(crate) enum ConfigCommand {
     /// Print the configuration as it results from defaults, file and environment
     Show,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PaintCommand {
+    /// layout.json, or a picture; one that wasn't painted by this program needs --mask and --prompt
+    #[arg(required_unless_present = "prompt")]
+    pub(crate) input: Option<PathBuf>,
+    /// Paint this as it is: no brief, no regions; with a picture, where --mask is white
+    #[arg(long)]
+    pub(crate) prompt: Option<String>,
+    /// Where to
+    #[arg(long, short, default_value = "image.png")]
+    pub(crate) output: PathBuf,
+    /// Paint this person of a picture anew, such as s2; may be given several times
+    #[arg(long, value_name = "SUBJECT", requires = "input", conflicts_with_all = ["prompt", "mask"])]
+    pub(crate) only: Vec<String>,
+    /// Paint a picture anew where this PNG of the same size is white
+    #[arg(long, value_name = "FILE", requires = "input")]
+    pub(crate) mask: Option<PathBuf>,
+    /// How many pixels around what is painted anew lead over to what isn't, 0 to 256
+    #[arg(long, value_name = "PIXELS", default_value_t = 8)]
+    pub(crate) feather: u32,
+    /// The picture that INPUT is a repainting of
+    #[arg(long, value_name = "FILE", requires = "input")]
+    pub(crate) of: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) paint: PaintFlags,
+    /// The size of a picture without a layout, such as 384x192
+    #[arg(long, value_name = "WxH", requires = "prompt", conflicts_with = "input")]
+    pub(crate) size: Option<String>,
+    /// The seed of the noise; -1 chooses one and says which
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) seed: Option<i64>,
+    /// Noise to begin with, as a safetensors file with `noise` and perhaps `step_noise`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) noise: Option<PathBuf>,
+    /// Keep the latents that enter each step
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save_latents: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Args)]

@@ -1,5 +1,6 @@
 //! Each command: its stage, and what it prints.
 
+mod paint;
 mod setup;
 mod show;
 
@@ -8,19 +9,16 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use troupe_pipeline::core::brief::{Brief, BriefDocument};
 use troupe_pipeline::core::document;
-use troupe_pipeline::core::layout::Canvas;
-use troupe_pipeline::core::plan::{LoraTag, ScenePlan};
-use troupe_pipeline::core::seed::Seed;
-use troupe_pipeline::inspect::{self, Inspected};
+use troupe_pipeline::core::plan::ScenePlan;
 use troupe_pipeline::layout::Room;
-use troupe_pipeline::paint::{Easel, Exchange, ModelFolder, PictureRecord, Place, Plain, Subject};
+use troupe_pipeline::paint::ModelFolder;
 use troupe_pipeline::plan::{Reader, cast_all, request};
 use troupe_pipeline::run::{self, RunRequest, read_document, write_document};
 use troupe_pipeline::{PipelineError, Studio, config, files};
 use troupe_plan::prompt::UserPrompt;
 
 use self::setup::{lines, override_paint, overrides, studio};
-use crate::arguments::{Arguments, Command, ConfigCommand, LoraCommand, ModelsCommand, PaintFlags};
+use crate::arguments::{Arguments, Command, ConfigCommand, LoraCommand, ModelsCommand};
 use crate::terminal::{Terminal, print, say};
 
 /// Does what the arguments say; returns the exit code.
@@ -33,26 +31,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<u8, PipelineError> {
         Command::Layout { plan, output, preview } => {
             layout(arguments, plan, output, preview.as_deref())
         }
-        Command::Paint { input, prompt, output, paint, size, seed, noise, save_latents } => {
-            let exchange = Exchange { noise: noise.clone(), save_latents: save_latents.clone() };
-            match (input, prompt) {
-                (_, Some(prompt)) => paint_prompt(
-                    arguments,
-                    prompt,
-                    size.as_deref(),
-                    *seed,
-                    paint,
-                    &exchange,
-                    output,
-                ),
-                (Some(input), None) => {
-                    paint_file(arguments, input, *seed, paint, &exchange, output)
-                }
-                (None, None) => {
-                    Err(PipelineError::Usage("wanted a layout, a picture or --prompt".to_owned()))
-                }
-            }
-        }
+        Command::Paint(command) => paint::paint(arguments, command),
         Command::Run { prompt, prompts, run } => {
             let prompts = match prompts {
                 Some(file) => lines(file)?,
@@ -144,104 +123,6 @@ fn layout(
         files::write_atomically(path, &bytes)?;
     }
     result(arguments, &layout, output)
-}
-
-fn paint_file(
-    arguments: &Arguments,
-    input: &Path,
-    seed: Option<i64>,
-    flags: &PaintFlags,
-    exchange: &Exchange,
-    output: &Path,
-) -> Result<u8, PipelineError> {
-    let mut studio = studio(arguments, &override_paint(arguments, flags)?)?;
-    match inspect::open(input)? {
-        Inspected::Layout(layout) => {
-            let seed = setup::seed(seed).unwrap_or(layout.plan.seed);
-            let tags = &layout.plan.loras;
-            let subject = Subject::Layout(&layout);
-            let job = PaintJob { subject, seed, tags, same_as: None };
-            painted(arguments, &studio, &job, exchange, output)
-        }
-        Inspected::Picture(record) => {
-            // The picture's own settings, except where a flag says otherwise.
-            studio.config.paint = setup::repaint(&record.paint, &studio.config.paint, flags)?;
-            if record.noise_given && exchange.noise.is_none() {
-                let text =
-                    format!("`{}` began with given noise; name it with --noise", input.display());
-                return Err(PipelineError::Usage(text));
-            }
-            let seed = setup::seed(seed).unwrap_or(record.seed);
-            let (subject, tags) = match (&record.layout, &record.plain) {
-                (Some(layout), _) => (Subject::Layout(layout), &layout.plan.loras),
-                (None, Some(plain)) => (Subject::Plain(plain), &plain.loras),
-                (None, None) => return Err(PipelineError::NoLayout(input.to_owned())),
-            };
-            let same = flags.model.is_none() && flags.loras.is_empty();
-            let job = PaintJob { subject, seed, tags, same_as: same.then_some(&*record) };
-            painted(arguments, &studio, &job, exchange, output)
-        }
-        Inspected::Plan(_) | Inspected::Brief(_) => Err(PipelineError::Usage(format!(
-            "`{}` has no boxes yet; `troupe plan` and `troupe layout` come before painting",
-            input.display()
-        ))),
-    }
-}
-
-fn paint_prompt(
-    arguments: &Arguments,
-    prompt: &str,
-    size: Option<&str>,
-    seed: Option<i64>,
-    flags: &PaintFlags,
-    exchange: &Exchange,
-    output: &Path,
-) -> Result<u8, PipelineError> {
-    let prompt = UserPrompt::parse(&setup::text(prompt)?)?;
-    let studio = studio(arguments, &override_paint(arguments, flags)?)?;
-    let canvas = match size {
-        Some(size) => setup::canvas(size)?,
-        None => Room::new(&studio, &ModelFolder::open(&studio)?)?
-            .canvas()
-            .map_or_else(|| Canvas::new(512, 512), Ok)?,
-    };
-    let seed = setup::seed(seed).unwrap_or(Seed(studio.config.run.seed));
-    let plain = Plain { prompt: prompt.text, loras: prompt.loras, canvas };
-    let job = PaintJob { subject: Subject::Plain(&plain), seed, tags: &plain.loras, same_as: None };
-    painted(arguments, &studio, &job, exchange, output)
-}
-
-/// What is painted, with which LoRAs.
-struct PaintJob<'a> {
-    subject: Subject<'a>,
-    seed: Seed,
-    tags: &'a [LoraTag],
-    /// The picture that must come out again, with the same model.
-    same_as: Option<&'a PictureRecord>,
-}
-
-fn painted(
-    arguments: &Arguments,
-    studio: &Studio,
-    job: &PaintJob<'_>,
-    exchange: &Exchange,
-    output: &Path,
-) -> Result<u8, PipelineError> {
-    let mut terminal = Terminal::new(arguments.quiet);
-    let easel = Easel::load(studio, &ModelFolder::open(studio)?, job.tags, &mut terminal)?;
-    if let Some(record) = job.same_as {
-        easel.check(record)?;
-    }
-    let place = Place { picture: 1, of: 1 };
-    let png = easel.paint(studio, job.subject, job.seed, exchange, place, &mut terminal)?;
-    drop(terminal);
-    files::write_atomically(output, &png)?;
-    if arguments.json {
-        print(&format!("{}\n", json!({ "image": output, "seed": job.seed.0 })));
-    } else {
-        print(&format!("{}\n", output.display()));
-    }
-    Ok(0)
 }
 
 fn run_all(

@@ -10,8 +10,8 @@ use troupe_models::single_file::SingleFile;
 use troupe_models::weights::Weights;
 use troupe_render::{Applied, Cell, Painter, PainterFiles, RenderError, Scaled, TextFiles};
 
-use super::extras::Extras;
-use super::network::{Mapped, Network, map, map_checked};
+use super::extras::{Extras, Vae};
+use super::network::{Mapped, Network, hash_of_several, map, map_checked};
 use super::texts::{Named, TokenizerTexts, text};
 use crate::manifest::{Found, ManifestError};
 use crate::paint::Hashed;
@@ -30,13 +30,11 @@ pub struct ModelFolder {
     form: Form,
     unet_config: String,
     vae_config: Named,
-    /// The file by whose hash the model is known: that of the UNet, the first of several, or the
-    /// checkpoint.
-    unet: Mapped,
-    /// Its path inside of the folder; empty for a checkpoint in one file.
-    unet_file: String,
-    /// The SHA-256 of the UNet's file, once it is asked for: a gigabyte and more are hashed once.
-    unet_sha256: OnceLock<String>,
+    /// The files by whose hash the model is known: those of the UNet, or the checkpoint; each with its
+    /// path inside of the folder, which is empty for a checkpoint in one file.
+    unet: Vec<(String, Mapped)>,
+    /// Their SHA-256, once they are asked for: gigabytes are hashed once.
+    unet_sha256: OnceLock<Vec<String>>,
     extras: Extras,
 }
 
@@ -78,15 +76,15 @@ impl ModelFolder {
         // Even where another autoencoder takes its place: one in a file is built by this.
         let vae_config = Named::read(&found.path, "vae/config.json".to_owned())?;
         let network = Network::find(&found, UNET.0, UNET.1)?;
-        let unet_file = network.files(&found)?.into_iter().next().unwrap_or_default();
-        let unet = map(&found.path.join(&unet_file))?;
+        let files = network.files(&found)?.into_iter();
+        let unet = files.map(|file| Ok((file.clone(), map(&found.path.join(&file))?)));
+        let unet = unet.collect::<Result<_, PipelineError>>()?;
         Ok(Self {
             found,
             form: Form::Folder(network),
             unet_config,
             vae_config,
             unet,
-            unet_file,
             unet_sha256: OnceLock::new(),
             extras,
         })
@@ -104,8 +102,7 @@ impl ModelFolder {
                 text: file.vae_config.clone(),
             },
             form: Form::File(Box::new(file)),
-            unet,
-            unet_file: String::new(),
+            unet: vec![(String::new(), unet)],
             unet_sha256: OnceLock::new(),
             extras,
         })
@@ -141,17 +138,27 @@ impl ModelFolder {
 
     /// The model by name and hash; the hash is that of the UNet, or of the checkpoint.
     pub fn hashed(&self) -> Hashed {
-        let hash = checkpoint_hash(self.unet_sha256());
+        let hash = checkpoint_hash(&hash_of_several(self.unet_sha256()));
         Hashed { name: self.found.name.clone(), hash, scale: None }
     }
 
-    fn unet_sha256(&self) -> &str {
-        self.unet_sha256.get_or_init(|| sha256((*self.unet.bytes).as_ref()))
+    /// Another autoencoder than the model's, and the textual inversions, by name and hash.
+    pub fn hashed_extras(&self) -> (Option<Hashed>, Vec<Hashed>) {
+        (self.extras.vae.as_ref().map(Vae::hashed), self.extras.hashed_embeddings())
     }
 
-    /// Compares the UNet's file with the manifest's hash.
+    fn unet_sha256(&self) -> &[String] {
+        let hash = |(_, mapped): &(String, Mapped)| sha256((*mapped.bytes).as_ref());
+        self.unet_sha256.get_or_init(|| self.unet.iter().map(hash).collect())
+    }
+
+    /// Compares the UNet's files with the manifest's hashes.
     fn check_unet(&self) -> Result<(), ManifestError> {
-        self.found.compare(&self.unet_file, || Ok(self.unet_sha256().to_owned()))
+        for (index, (file, _)) in self.unet.iter().enumerate() {
+            let sha256 = || self.unet_sha256().get(index).cloned().unwrap_or_default();
+            self.found.compare(file, || Ok(sha256()))?;
+        }
+        Ok(())
     }
 
     /// Whether LoRAs fit the model; of the model's weights only the headers are read.
@@ -181,14 +188,15 @@ impl ModelFolder {
         Ok(())
     }
 
-    /// The UNet of a folder, its first file as it was mapped and hashed.
+    /// The UNet of a folder, its files as they were mapped and hashed.
     fn unet_weights(
         &self,
         network: &Network,
         open: impl Fn(&str) -> Result<Mapped, PipelineError>,
     ) -> Result<Weights, PipelineError> {
         network.weights(&self.found, |file| {
-            if file == self.unet_file { Ok(self.unet.clone()) } else { open(file) }
+            let found = self.unet.iter().find(|(name, _)| name == file);
+            found.map_or_else(|| open(file), |(_, mapped)| Ok(mapped.clone()))
         })
     }
 
@@ -301,7 +309,7 @@ mod tests {
         }
     }
 
-    fn model(bytes: Bytes, sha256: &str) -> ModelFolder {
+    fn model(files: &[(&str, Bytes)], sha256: &str) -> ModelFolder {
         let entry = Entry {
             name: "mine".to_owned(),
             path: "mine".to_owned(),
@@ -318,8 +326,12 @@ mod tests {
             form: Form::Folder(Network::Whole(UNET.to_owned())),
             unet_config: String::new(),
             vae_config: Named::default(),
-            unet: Mapped { path, bytes },
-            unet_file: UNET.to_owned(),
+            unet: files
+                .iter()
+                .map(|(file, bytes)| {
+                    ((*file).to_owned(), Mapped { path: path.clone(), bytes: bytes.clone() })
+                })
+                .collect(),
             unet_sha256: OnceLock::new(),
             extras: Extras::default(),
         }
@@ -329,12 +341,27 @@ mod tests {
     fn a_unet_is_hashed_once() {
         let counted = Arc::new(Counted::default());
         let bytes: Bytes = counted.clone();
-        let folder = model(bytes, ABC);
+        let folder = model(&[(UNET, bytes)], ABC);
         folder.check_unet().unwrap();
         assert_eq!(folder.hashed().hash, ABC[..10]);
         folder.check_unet().unwrap();
         assert_eq!(counted.0.load(Ordering::Relaxed), 1);
-        let other = model(Arc::new(Counted::default()), "00");
+        let other = model(&[(UNET, Arc::new(Counted::default()))], "00");
         assert!(matches!(other.check_unet(), Err(ManifestError::Hash { .. })));
+    }
+    #[test]
+    fn a_unet_in_several_files_is_known_by_all_of_them() {
+        let file = |bytes: &[u8]| -> Bytes { Arc::new(bytes.to_vec()) };
+        let hash = |second: &[u8]| {
+            let files = [(UNET, file(b"abc")), ("unet/second.safetensors", file(second))];
+            model(&files, ABC).hashed().hash
+        };
+        // `sha256sum` of both, their digits without anything between them, by `sha256sum` again.
+        assert_eq!(hash(b"def"), "c4e66df524");
+        assert_ne!(hash(b"def"), hash(b"deg"));
+        // Each file is held to its own hash.
+        let files = [("unet/first.safetensors", file(b"x")), (UNET, file(b"abc"))];
+        assert!(model(&files, ABC).check_unet().is_ok());
+        assert!(model(&files, "00").check_unet().is_err());
     }
 }

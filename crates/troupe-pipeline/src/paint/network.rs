@@ -124,6 +124,15 @@ pub(super) fn map_checked(found: &Found, file: &str) -> Result<Mapped, PipelineE
     Ok(mapped)
 }
 
+/// The hash by which files are known together: of one its own, of several that of their hashes' digits, one
+/// after the other.
+pub(super) fn hash_of_several(hashes: &[String]) -> String {
+    match hashes {
+        [one] => one.clone(),
+        several => sha256(several.concat().as_bytes()),
+    }
+}
+
 fn weights(mapped: &Mapped) -> Result<Weights, PipelineError> {
     let name = mapped.path.display().to_string();
     Ok(Weights::new(&name, mapped.bytes.clone()).map_err(RenderError::from)?)
