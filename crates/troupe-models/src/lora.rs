@@ -9,6 +9,7 @@
 mod adapter;
 mod alpha;
 mod attach;
+mod index;
 mod inspect;
 mod names;
 
@@ -27,8 +28,22 @@ use crate::weights::{Blame, WeightsError};
 pub enum Network {
     /// The denoiser.
     Unet,
-    /// The CLIP text encoder.
+    /// The CLIP text encoder, or the first of SDXL.
     TextEncoder,
+    /// The second text encoder of SDXL.
+    #[serde(rename = "text_encoder_2")]
+    TextEncoder2,
+}
+
+impl Network {
+    /// What messages call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unet => "UNet",
+            Self::TextEncoder => "text encoder",
+            Self::TextEncoder2 => "second text encoder",
+        }
+    }
 }
 
 /// Why a LoRA can't be used.

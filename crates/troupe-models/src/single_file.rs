@@ -6,7 +6,7 @@
 //! diffusers folder of the same model would have.
 
 mod configs;
-mod names;
+pub(crate) mod names;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

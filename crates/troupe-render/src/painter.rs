@@ -61,14 +61,13 @@ impl Painter {
         fits("pixels a latent", PIXELS_PER_LATENT, vae_config.pixels_per_latent(), usize::eq)?;
         let tiles = tiles(files.options.tile)?;
 
-        let none = || RenderError::Mismatch("the model has no text encoder".to_owned());
-        let first = files.texts.first().ok_or_else(none)?;
-        let attached = attach(loras, &files.unet, &first.weights)?;
+        let encoders: Vec<Weights> = files.texts.iter().map(|it| it.weights.clone()).collect();
+        let attached = attach(loras, &files.unet, &encoders)?;
         let texts = Texts::load(
             files.index.kind,
             files.options.clip_skip,
             files.texts,
-            attached.text_encoder,
+            attached.text_encoders,
             &files.embeddings,
         )?;
         fits("text width", unet_config.cross_attention_dim, texts.width(), usize::eq)?;

@@ -40,12 +40,12 @@ pub(crate) struct Encoded {
 }
 
 impl Texts {
-    /// Loads the text encoders; LoRAs are for the first of them.
+    /// Loads the text encoders, each with what LoRAs add to it.
     pub(crate) fn load(
         kind: PipelineKind,
         clip_skip: usize,
         files: Vec<TextFiles<'_>>,
-        adapters: AdapterSet,
+        adapters: Vec<AdapterSet>,
         embeddings: &[Embedding],
     ) -> Result<Self, RenderError> {
         let wanted = match kind {
@@ -61,10 +61,10 @@ impl Texts {
                 ClipLayer { skipped: clip_skip.saturating_sub(1).max(1), normed: false }
             }
         };
-        let mut adapters = Some(adapters);
+        fits("sets of LoRAs", files.len(), adapters.len(), usize::eq)?;
         let mut parts = Vec::with_capacity(files.len());
-        for (index, file) in files.into_iter().enumerate() {
-            parts.push(Part::load(file, 0 < index, adapters.take().unwrap_or_default())?);
+        for (index, (file, adapters)) in files.into_iter().zip(adapters).enumerate() {
+            parts.push(Part::load(file, 0 < index, adapters)?);
         }
         let widths: Vec<usize> = parts.iter().map(|part| part.encoder.config().width()).collect();
         for embedding in embeddings {

@@ -192,9 +192,12 @@ fn read_adapter_metadata(text: &str) -> Result<BTreeMap<Option<Network>, Config>
     let whole: Map<String, Value> = serde_json::from_str(text)
         .map_err(|error| format!("is not valid: {}", printable(&error.to_string(), 300)))?;
     let mut configs = BTreeMap::new();
-    for (network, prefix) in
-        [(Some(Network::Unet), "unet."), (Some(Network::TextEncoder), "text_encoder."), (None, "")]
-    {
+    for (network, prefix) in [
+        (Some(Network::Unet), "unet."),
+        (Some(Network::TextEncoder), "text_encoder."),
+        (Some(Network::TextEncoder2), "text_encoder_2."),
+        (None, ""),
+    ] {
         let part: Map<String, Value> = whole
             .iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
@@ -286,9 +289,12 @@ mod tests {
 
     #[test]
     fn metadata_of_diffusers_is_read_by_network() {
-        let text = r#"{"unet.lora_alpha": 2, "unet.r": 4, "text_encoder.lora_alpha": 3}"#;
+        let text = r#"{"unet.lora_alpha": 2, "unet.r": 4, "text_encoder.lora_alpha": 3,
+            "text_encoder_2.lora_alpha": 5}"#;
         let alphas = Alphas::read(&metadata("lora_adapter_metadata", text), None).unwrap();
-        for (network, value) in [(Network::Unet, 2.0), (Network::TextEncoder, 3.0)] {
+        for (network, value) in
+            [(Network::Unet, 2.0), (Network::TextEncoder, 3.0), (Network::TextEncoder2, 5.0)]
+        {
             let alpha = alphas.of(&target(Owner::Network(network), "a"), 4, None).unwrap();
             assert_eq!((alpha.value, alpha.source), (value, AlphaSource::AdapterMetadata));
         }

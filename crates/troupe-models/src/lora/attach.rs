@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::adapter::{Adapter, AdapterModule, Unmatched};
 use super::alpha::AlphaSource;
-use super::names::{Owner, Spelling, Target};
+use super::index::Networks;
 use super::{LoraError, Network};
 use crate::weights::{Module, TensorFile, Weights, WeightsError};
 
@@ -33,8 +33,8 @@ pub struct AdapterSet {
 pub struct Attached {
     /// What is added to the UNet.
     pub unet: AdapterSet,
-    /// What is added to the text encoder.
-    pub text_encoder: AdapterSet,
+    /// What is added to each of the text encoders.
+    pub text_encoders: Vec<AdapterSet>,
     /// For each LoRA, in order, what became of its tensors.
     pub applied: Vec<Applied>,
 }
@@ -82,13 +82,11 @@ struct Delta {
 pub fn attach(
     adapters: &[Scaled],
     unet: &Weights,
-    text_encoder: &Weights,
+    text_encoders: &[Weights],
 ) -> Result<Attached, LoraError> {
-    let networks = [
-        (Network::Unet, Index::new(Network::Unet, unet)),
-        (Network::TextEncoder, Index::new(Network::TextEncoder, text_encoder)),
-    ];
+    let networks = Networks::new(unet, text_encoders);
     let mut attached = Attached::default();
+    attached.text_encoders.resize_with(text_encoders.len(), AdapterSet::default);
     for scaled in adapters {
         let applied = attach_one(scaled, &networks, &mut attached)?;
         attached.applied.push(applied);
@@ -98,7 +96,7 @@ pub fn attach(
 
 fn attach_one(
     Scaled { adapter, scale }: &Scaled,
-    networks: &[(Network, Index)],
+    networks: &Networks,
     attached: &mut Attached,
 ) -> Result<Applied, LoraError> {
     let file = &adapter.file;
@@ -109,8 +107,7 @@ fn attach_one(
     let mut tensors = Vec::new();
     let mut taken = BTreeMap::new();
     for module in &adapter.modules {
-        let place = find(&module.target, networks)
-            .and_then(|(network, place)| fits(file, module, place).map(|()| (network, place)));
+        let place = networks.find(&module.target, |place| fits(file, module, place));
         let (network, place) = match place {
             Ok(found) => found,
             Err(reason) => {
@@ -129,10 +126,7 @@ fn attach_one(
             network,
             weight: weight.clone(),
         }));
-        let set = match network {
-            Network::Unet => &mut attached.unet,
-            Network::TextEncoder => &mut attached.text_encoder,
-        };
+        let Some(set) = attached.of(network) else { continue };
         set.deltas.entry(weight).or_default().push(Delta {
             file: Arc::clone(file),
             down: module.down.clone(),
@@ -150,77 +144,6 @@ fn attach_one(
         tensors,
         modules_without_alpha: without_alpha,
     })
-}
-
-/// The modules of a network by both spellings of their paths.
-///
-/// CLIP's paths begin with `text_model.` in some files and not in others; here they never do.
-struct Index {
-    dotted: BTreeMap<String, Module>,
-    /// Paths that differ in dots and underscores only would share a name: then it is ambiguous.
-    underscored: BTreeMap<String, Vec<String>>,
-    root: &'static str,
-}
-
-impl Index {
-    fn new(network: Network, weights: &Weights) -> Self {
-        let root = match network {
-            Network::Unet => "",
-            Network::TextEncoder => "text_model",
-        };
-        let mut index = Self { dotted: BTreeMap::new(), underscored: BTreeMap::new(), root };
-        for module in weights.modules() {
-            let path = index.strip(&module.name, '.').to_owned();
-            let underscored = index.underscored.entry(path.replace('.', "_")).or_default();
-            underscored.push(path.clone());
-            index.dotted.insert(path, module);
-        }
-        index
-    }
-
-    /// The path without the root that it may begin with.
-    fn strip<'a>(&self, path: &'a str, separator: char) -> &'a str {
-        match path.strip_prefix(self.root).and_then(|rest| rest.strip_prefix(separator)) {
-            Some(rest) if !self.root.is_empty() => rest,
-            _ => path,
-        }
-    }
-
-    fn find(&self, target: &Target) -> Option<&Module> {
-        let path = match target.spelling {
-            Spelling::Dotted => self.strip(&target.module, '.'),
-            Spelling::Underscored => {
-                match self.underscored.get(self.strip(&target.module, '_'))?.as_slice() {
-                    [path] => path,
-                    _ => return None,
-                }
-            }
-        };
-        self.dotted.get(path)
-    }
-}
-
-/// The module that a name means, or why there is none.
-fn find<'a>(
-    target: &Target,
-    networks: &'a [(Network, Index)],
-) -> Result<(Network, &'a Module), String> {
-    let (candidates, reason): (Vec<&(Network, Index)>, String) = match target.network {
-        Owner::Other(name) => return Err(format!("this model has no {name}")),
-        Owner::Network(wanted) => {
-            let name = match wanted {
-                Network::Unet => "UNet",
-                Network::TextEncoder => "text encoder",
-            };
-            let of = networks.iter().filter(|(network, _)| *network == wanted);
-            (of.collect(), format!("this model's {name} has no such module"))
-        }
-        Owner::Unsaid => (networks.iter().collect(), "this model has no such module".to_owned()),
-    };
-    candidates
-        .into_iter()
-        .find_map(|(network, index)| Some((*network, index.find(target)?)))
-        .ok_or(reason)
 }
 
 /// Checks that the update of a module has the shape of the weight that it is for.
@@ -245,6 +168,16 @@ fn fits(file: &TensorFile, module: &AdapterModule, place: &Module) -> Result<(),
 fn without_ones(shape: &[usize]) -> &[usize] {
     let ones = shape.iter().skip(2).rev().take_while(|&&side| side == 1).count();
     &shape[..shape.len() - ones]
+}
+
+impl Attached {
+    fn of(&mut self, network: Network) -> Option<&mut AdapterSet> {
+        match network {
+            Network::Unet => Some(&mut self.unet),
+            Network::TextEncoder => self.text_encoders.first_mut(),
+            Network::TextEncoder2 => self.text_encoders.get_mut(1),
+        }
+    }
 }
 
 impl AdapterSet {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::Network;
 use super::adapter::Adapter;
 use super::alpha::AlphaSource;
 use super::names::{Dialect, Owner, Spelling, Target};
@@ -99,8 +100,9 @@ fn network_of(target: &Target) -> &'static str {
         Spelling::Underscored => "",
     };
     match target.network {
-        Owner::Network(super::Network::Unet) => "unet",
-        Owner::Network(super::Network::TextEncoder) => "text_encoder",
+        Owner::Network(Network::Unet) => "unet",
+        Owner::Network(Network::TextEncoder) => "text_encoder",
+        Owner::Network(Network::TextEncoder2) => "text_encoder_2",
         Owner::Other(name) => name,
         Owner::Unsaid if UNET.contains(&first) => "unet",
         Owner::Unsaid if TEXT_ENCODER.contains(&first) => "text_encoder",

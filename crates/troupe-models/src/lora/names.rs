@@ -2,8 +2,10 @@
 //!
 //! The spellings are facts of the programs that write them: kohya's sd-scripts
 //! (`lora_unet_down_blocks_0_…to_q.lora_down.weight`, dots of the path become underscores), peft
-//! (`base_model.model.….to_q.lora_A.weight`) and diffusers (`unet.….to_q.lora_A.weight`, and from
-//! `convert_state_dict_to_diffusers` also `….lora.down.weight` and `….lora_linear_layer.down.weight`).
+//! (`base_model.model.….to_q.lora_A.weight`), diffusers (`unet.….to_q.lora_A.weight`, and from
+//! `convert_state_dict_to_diffusers` also `….lora.down.weight` and `….lora_linear_layer.down.weight`)
+//! and ComfyUI (`diffusion_model.….to_q.lora_up.weight`). A path in the UNet may be that of diffusers
+//! or that of the original code, as kohya writes it for SDXL (`lora_unet_input_blocks_4_1_…`).
 
 use serde::Serialize;
 
@@ -99,21 +101,24 @@ const UNSUPPORTED: [(&str, &str); 16] = [
 ];
 
 /// First parts of names, and their networks. The longer of two that fit comes first.
-const OWNERS: [(&str, Spelling, Owner); 14] = [
+const OWNERS: [(&str, Spelling, Owner); 17] = [
     ("lora_unet_", Spelling::Underscored, Owner::Network(Network::Unet)),
     ("lora_te_", Spelling::Underscored, Owner::Network(Network::TextEncoder)),
     // diffusers' `convert_state_dict_to_kohya` numbers the only text encoder, too.
     ("lora_te1_", Spelling::Underscored, Owner::Network(Network::TextEncoder)),
-    ("lora_te2_", Spelling::Underscored, Owner::Other("second text encoder")),
+    ("lora_te2_", Spelling::Underscored, Owner::Network(Network::TextEncoder2)),
     ("lora_te3_", Spelling::Underscored, Owner::Other("third text encoder")),
     ("lora_prior_", Spelling::Underscored, Owner::Other("prior")),
     ("lora_transformer_", Spelling::Underscored, Owner::Other("diffusion transformer")),
     ("unet.", Spelling::Dotted, Owner::Network(Network::Unet)),
     ("text_encoder.", Spelling::Dotted, Owner::Network(Network::TextEncoder)),
-    ("text_encoder_2.", Spelling::Dotted, Owner::Other("second text encoder")),
+    ("text_encoder_2.", Spelling::Dotted, Owner::Network(Network::TextEncoder2)),
     ("text_encoder_3.", Spelling::Dotted, Owner::Other("third text encoder")),
     ("transformer.", Spelling::Dotted, Owner::Other("diffusion transformer")),
-    ("diffusion_model.", Spelling::Dotted, Owner::Other("network with unconverted names")),
+    ("diffusion_model.", Spelling::Dotted, Owner::Network(Network::Unet)),
+    ("text_encoders.clip_l.transformer.", Spelling::Dotted, Owner::Network(Network::TextEncoder)),
+    ("text_encoders.clip_h.transformer.", Spelling::Dotted, Owner::Network(Network::TextEncoder)),
+    ("text_encoders.clip_g.transformer.", Spelling::Dotted, Owner::Network(Network::TextEncoder2)),
     ("prior.", Spelling::Dotted, Owner::Other("prior")),
 ];
 
@@ -162,7 +167,9 @@ mod tests {
         check("lora_unet_mid_block_x.alpha", unet, "mid_block_x", Part::Alpha);
         check("lora_te_text_model_y.lora_up.weight", text.clone(), "text_model_y", Part::Up);
         check("lora_te1_text_model_y.lora_up.weight", text, "text_model_y", Part::Up);
-        check("lora_te2_y.alpha", Owner::Other("second text encoder"), "y", Part::Alpha);
+        let second = Owner::Network(Network::TextEncoder2);
+        check("lora_te2_text_projection.alpha", second, "text_projection", Part::Alpha);
+        check("lora_te3_y.alpha", Owner::Other("third text encoder"), "y", Part::Alpha);
     }
 
     #[test]
@@ -175,12 +182,17 @@ mod tests {
         check("text_encoder.a.lora_linear_layer.down.weight", text, "a", Part::Down);
         check("base_model.model.a.b.lora_A.weight", Owner::Unsaid, "a.b", Part::Down);
         check("a.b.lora_A.default.weight", Owner::Unsaid, "a.b", Part::Down);
-        check(
-            "text_encoder_2.a.lora_A.weight",
-            Owner::Other("second text encoder"),
-            "a",
-            Part::Down,
-        );
+        let second = Owner::Network(Network::TextEncoder2);
+        check("text_encoder_2.a.lora_A.weight", second, "a", Part::Down);
+    }
+
+    #[test]
+    fn names_of_comfyui_are_the_original_ones() {
+        let unet = Owner::Network(Network::Unet);
+        check("diffusion_model.out.2.lora_up.weight", unet, "out.2", Part::Up);
+        let second = Owner::Network(Network::TextEncoder2);
+        let key = "text_encoders.clip_g.transformer.text_model.a.b.lora_down.weight";
+        check(key, second, "text_model.a.b", Part::Down);
     }
 
     #[test]

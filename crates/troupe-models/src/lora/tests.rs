@@ -7,6 +7,8 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use troupe_testkit::{Golden, assert_close, golden_path};
 
+mod sdxl;
+
 use super::*;
 use crate::weights::{Bytes, Weights};
 
@@ -38,10 +40,10 @@ fn check_as(case: &str, loras: &[(&str, f64)], text_encoder: &Weights) {
     let unet = network("unet.safetensors");
     let scaled: Vec<Scaled> =
         loras.iter().map(|&(name, scale)| Scaled { adapter: adapter(name), scale }).collect();
-    let attached = attach(&scaled, &unet, text_encoder).unwrap();
+    let mut attached = attach(&scaled, &unet, std::slice::from_ref(text_encoder)).unwrap();
     let (unet, text_encoder) = (
         unet.with_adapters(attached.unet),
-        text_encoder.clone().with_adapters(attached.text_encoder),
+        text_encoder.clone().with_adapters(attached.text_encoders.remove(0)),
     );
 
     let names = expected.names();
@@ -113,7 +115,8 @@ fn every_tensor_is_reported() {
     for name in ["kohya", "diffusers", "diffusers_old_names", "diffusers_kohya", "peft_unet"] {
         let scaled = [Scaled { adapter: adapter(name), scale: 0.5 }];
         let (unet, text) = (network("unet.safetensors"), network("text_encoder.safetensors"));
-        let applied = attach(&scaled, &unet, &text).unwrap().applied.remove(0);
+        let applied =
+            attach(&scaled, &unet, std::slice::from_ref(&text)).unwrap().applied.remove(0);
         let mut keys: Vec<String> = applied.tensors.iter().map(|t| t.key.clone()).collect();
         keys.sort_unstable();
         assert_eq!(
@@ -132,7 +135,7 @@ fn every_tensor_is_reported() {
 fn a_weight_that_no_lora_names_keeps_its_bits() {
     let unet = network("unet.safetensors");
     let scaled = [Scaled { adapter: adapter("kohya"), scale: 1.0 }];
-    let attached = attach(&scaled, &unet, &network("text_encoder.safetensors")).unwrap();
+    let attached = attach(&scaled, &unet, &[network("text_encoder.safetensors")]).unwrap();
     let shape = unet.shape("conv_in.weight").unwrap();
     let values = |weights: &Weights| -> Vec<f32> {
         weights.get("conv_in.weight", shape).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -169,7 +172,7 @@ fn attempt(tensors: &[(&str, &[usize], f32)], metadata: &[(&str, &str)]) -> Resu
     let adapter = Adapter::read("x.safetensors", file(tensors, metadata), None)
         .map_err(|error| error.to_string())?;
     let scaled = [Scaled { adapter: Arc::new(adapter), scale: 0.5 }];
-    let attached = attach(&scaled, &unet, &text_encoder).map_err(|error| error.to_string())?;
+    let attached = attach(&scaled, &unet, &[text_encoder]).map_err(|error| error.to_string())?;
     let merged = unet.with_adapters(attached.unet).get("a.to_q.weight", &[4, 3]);
     Ok(merged.map_err(|error| error.to_string())?.to_vec2::<f32>().unwrap()[0][0])
 }
@@ -299,7 +302,7 @@ fn numbers_that_are_none_are_refused() {
 fn a_scale_that_is_no_number_is_refused() {
     let (unet, text_encoder) = (network("unet.safetensors"), network("text_encoder.safetensors"));
     let scaled = [Scaled { adapter: adapter("kohya"), scale: f64::NAN }];
-    assert!(matches!(attach(&scaled, &unet, &text_encoder), Err(LoraError::Scale { .. })));
+    assert!(matches!(attach(&scaled, &unet, &[text_encoder]), Err(LoraError::Scale { .. })));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn numbered(path: &str) -> Option<(usize, &str)> {
 ///
 /// The blocks of one side are numbered through; each down block has `layers` of them and a change
 /// of size, each up block one more, the last of which may hold the change of size too.
-pub(super) fn unet(path: &str, layers: usize) -> Option<String> {
+pub(crate) fn unet(path: &str, layers: usize) -> Option<String> {
     let starts = [
         ("time_embed.0.", "time_embedding.linear_1."),
         ("time_embed.2.", "time_embedding.linear_2."),

@@ -170,22 +170,31 @@ impl ModelFolder {
         if loras.is_empty() {
             return Ok(());
         }
-        let (unet, text_encoder) = match &self.form {
+        let (unet, text_encoders) = match &self.form {
             Form::File(file) => {
-                (file.unet.clone(), file.text_encoders.first().map(|part| part.weights.clone()))
+                let weights = file.text_encoders.iter().map(|part| part.weights.clone());
+                (file.unet.clone(), weights.collect())
             }
             Form::Folder(network) => {
-                let [(folder, stem), _] = TEXT_ENCODERS;
                 let open = |file: &str| map(&self.found.path.join(file));
-                let text_encoder = Network::find(&self.found, folder, stem)?;
-                let text_encoder = text_encoder.weights(&self.found, open)?;
-                (self.unet_weights(network, open)?, Some(text_encoder))
+                let mut text_encoders = Vec::new();
+                for (folder, stem) in
+                    TEXT_ENCODERS.into_iter().take(text_encoders_of(&self.index()?))
+                {
+                    let network = Network::find(&self.found, folder, stem)?;
+                    text_encoders.push(network.weights(&self.found, open)?);
+                }
+                (self.unet_weights(network, open)?, text_encoders)
             }
         };
-        if let Some(text_encoder) = text_encoder {
-            attach(loras, &unet, &text_encoder)?;
-        }
+        attach(loras, &unet, &text_encoders)?;
         Ok(())
+    }
+
+    /// What the folder says of its parts.
+    fn index(&self) -> Result<ModelIndex, PipelineError> {
+        let text = text(&self.found.path.join("model_index.json"))?;
+        Ok(ModelIndex::parse(&self.found.name, &text).map_err(RenderError::from)?)
     }
 
     /// The UNet of a folder, its files as they were mapped and hashed.
@@ -219,15 +228,11 @@ impl ModelFolder {
         loras: &[Scaled],
     ) -> Result<(Painter, Vec<Applied>), PipelineError> {
         let path = &self.found.path;
-        let index = text(&path.join("model_index.json"))?;
-        let index = ModelIndex::parse(&self.found.name, &index).map_err(RenderError::from)?;
+        let index = self.index()?;
         let scheduler = text(&path.join("scheduler/scheduler_config.json"))?;
         let open = |file: &str| map_checked(&self.found, file);
         let unet = self.unet_weights(network, open)?;
-        let count = match index.kind {
-            PipelineKind::StableDiffusion => 1,
-            PipelineKind::StableDiffusionXl => 2,
-        };
+        let count = text_encoders_of(&index);
         let mut texts = Vec::with_capacity(count);
         for ((folder, stem), tokenizer) in TEXT_ENCODERS.into_iter().zip(TOKENIZERS).take(count) {
             let config = Named::read(path, format!("{folder}/config.json"))?;
@@ -278,6 +283,14 @@ impl ModelFolder {
             ..files
         };
         Ok(Painter::load(files, loras)?)
+    }
+}
+
+/// How many text encoders a model has.
+fn text_encoders_of(index: &ModelIndex) -> usize {
+    match index.kind {
+        PipelineKind::StableDiffusion => 1,
+        PipelineKind::StableDiffusionXl => 2,
     }
 }
 
