@@ -2,23 +2,29 @@
 //! their own.
 //!
 //! [`Adapter::read`] takes a file apart, [`attach`] finds the module of the network that each of
-//! its tensors belongs to, and [`Weights::get`](crate::weights::Weights::get) adds the update when
-//! the weight is read: `W0 + scale · alpha / rank · B · A`, in f32, one LoRA after another. Every
-//! tensor of a file is applied, or the file is refused; nothing is skipped.
+//! its tensors belongs to, and [`Weights::get`](crate::weights::Weights::get) applies the update when
+//! the weight is read, in f32, one LoRA after another: `W0 + scale · alpha / rank · B · A`, or what
+//! its kind makes of it (`update.rs`). Every tensor of a file is applied, or the file is refused,
+//! unless the user tolerates that some have no place: then each that has none is reported.
 
 mod adapter;
 mod alpha;
 mod attach;
+mod factor;
 mod index;
 mod inspect;
+mod magnitude;
+mod module;
 mod names;
+mod update;
 
 use serde::Serialize;
 
-pub use self::adapter::Adapter;
+pub use self::adapter::{Adapter, Skipped, Tolerance};
 pub use self::alpha::AlphaSource;
-pub use self::attach::{AdapterSet, Applied, AppliedTensor, Attached, Scaled, attach};
+pub use self::attach::{AdapterSet, Applied, AppliedTensor, Attached, LowRank, Scaled, attach};
 pub use self::inspect::{Inspection, UsedAlpha};
+pub use self::module::Kind;
 pub use self::names::Dialect;
 use crate::weights::{Blame, WeightsError};
 

@@ -3,8 +3,8 @@
 //! [`Weights::new`] checks the whole header; the files themselves are never copied. A network may
 //! be a part of a file under other names, as in a single-file checkpoint: then every tensor is a
 //! view of one in the file. [`Weights::get`]
-//! turns one tensor into f32 on the CPU, checks that every number of it is finite, and adds what
-//! the LoRAs say about it ([`AdapterSet`]), so that a network need not know about LoRAs.
+//! turns one tensor into f32 on the CPU, checks that every number of it is finite, and makes of it
+//! what the LoRAs say ([`AdapterSet`]), so that a network need not know about LoRAs.
 
 mod file;
 mod header;
@@ -75,6 +75,8 @@ pub struct Module {
     pub name: String,
     /// The shape of its weight, outputs first.
     pub shape: Vec<usize>,
+    /// The shape of its bias, where it has one.
+    pub bias: Option<Vec<usize>>,
 }
 
 /// Why weights can't be read.
@@ -142,6 +144,14 @@ pub enum WeightsError {
         /// The full name of the tensor.
         key: String,
     },
+    /// A LoRA makes a number of a weight infinite or none.
+    #[error("`{file}` makes `{weight}` of the model NaN or infinite")]
+    Overflow {
+        /// The name of the LoRA's file.
+        file: String,
+        /// The weight.
+        weight: String,
+    },
     /// The tensor library failed.
     #[error("`{key}` of `{file}` could not be made into a tensor")]
     Tensor {
@@ -174,6 +184,7 @@ impl WeightsError {
             | Self::Shape { .. }
             | Self::Dtype { .. }
             | Self::NotFinite { .. }
+            | Self::Overflow { .. }
             | Self::Tensor { .. } => Blame::Asset,
         }
     }
@@ -196,10 +207,15 @@ impl Weights {
         Self { set, adapters: Arc::default(), prefix: String::new() }
     }
 
-    /// The same tensors, with the deltas of LoRAs added as they are read.
+    /// The same tensors, changed by LoRAs as they are read.
     #[must_use]
-    pub fn with_adapters(self, deltas: AdapterSet) -> Self {
-        Self { adapters: Arc::new(deltas), ..self }
+    pub fn with_adapters(self, adapters: AdapterSet) -> Self {
+        Self { adapters: Arc::new(adapters), ..self }
+    }
+
+    /// The LoRAs by which they are changed as they are read.
+    pub fn adapters(&self) -> &AdapterSet {
+        &self.adapters
     }
 
     /// The tensors under `name`, a part of a path: `weights.at("down_blocks").at(0)`.
@@ -208,7 +224,7 @@ impl Weights {
         Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
-    /// The tensor `name` with its LoRA deltas, as f32 on the CPU.
+    /// The tensor `name` as LoRAs change it, as f32 on the CPU.
     ///
     /// # Errors
     ///
@@ -241,10 +257,9 @@ impl Weights {
                 found: view.shape.clone(),
             });
         }
-        let values = view.values()?;
-        let weight = Tensor::from_vec(values, shape, &Device::Cpu)
-            .map_err(|source| view.file.tensor_error(&view.key, source))?;
-        self.adapters.add_to(&key, weight).map(Some)
+        let values = self.adapters.merge(&key, shape, view.values()?)?;
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu);
+        tensor.map(Some).map_err(|source| view.file.tensor_error(&view.key, source))
     }
 
     /// Whether the file has the tensor `name`.
@@ -257,13 +272,18 @@ impl Weights {
         self.set.tensors.get(&self.key(name)).map(|view| view.shape.as_slice())
     }
 
-    /// The modules with a matrix or a convolution kernel, by name; nothing but the header is read.
+    /// The modules with a weight, by name; nothing but the header is read.
     ///
     /// Names are full, whatever the path of `self`.
     pub fn modules(&self) -> Vec<Module> {
         let of = |(key, view): (&String, &View)| {
-            let name = key.strip_suffix(".weight").filter(|_| 2 <= view.shape.len())?;
-            Some(Module { name: name.to_owned(), shape: view.shape.clone() })
+            let name = key.strip_suffix(".weight")?;
+            let bias = self.set.tensors.get(&format!("{name}.bias"));
+            Some(Module {
+                name: name.to_owned(),
+                shape: view.shape.clone(),
+                bias: bias.map(|view| view.shape.clone()),
+            })
         };
         self.set.tensors.iter().filter_map(of).collect()
     }

@@ -17,4 +17,4 @@ pub use files::{Options, PainterFiles, TextFiles, TokenizerFiles};
 pub use job::{Cell, Job, Noise, Person, Picture, Scene, Settings, Tensor4, Watcher};
 pub use painter::{Painter, canvases, cell};
 pub use repaint::Repaint;
-pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled};
+pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled, Tolerance};

@@ -5,46 +5,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::LoraError;
-use super::alpha::{Alpha, Alphas};
-use super::names::{self, Dialect, Part, Target};
+use super::alpha::Alphas;
+use super::module::{AdapterModule, Found};
+use super::names::{self, Dialect, Target};
 use crate::weights::{Bytes, TensorFile, printable};
 
 /// How many of the tensors that don't fit a message shows.
 const SHOWN: usize = 5;
+
+/// What is done about tensors that have no place in a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tolerance {
+    /// The file is refused.
+    #[default]
+    Strict,
+    /// They are left out and reported, as long as others have a place.
+    Lenient,
+}
 
 /// A LoRA file, taken apart; its matrices are checked, and stay in the file.
 pub struct Adapter {
     pub(super) file: Arc<TensorFile>,
     pub(super) modules: Vec<AdapterModule>,
     pub(super) dialects: BTreeSet<Dialect>,
-}
-
-/// The update of one module.
-///
-/// Invariant: `down` and `up` are tensors of the file, `(rank, in, …)` and `(out, rank, …)`.
-#[derive(Debug)]
-pub(super) struct AdapterModule {
-    pub(super) target: Target,
-    pub(super) down: String,
-    pub(super) up: String,
-    pub(super) alpha_key: Option<String>,
-    /// Invariant: at least 1.
-    pub(super) rank: usize,
-    pub(super) alpha: Alpha,
-}
-
-/// The tensors of a module, as they are found one by one.
-#[derive(Default)]
-struct Found {
-    down: Option<String>,
-    up: Option<String>,
-    alpha: Option<String>,
+    pub(super) tolerance: Tolerance,
+    /// What has no place in any model; empty where that isn't tolerated.
+    pub(super) unmatched: Unmatched,
 }
 
 /// Tensors that have no place, each with the reason.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Unmatched(BTreeMap<String, String>);
+
+/// A tensor that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its name in the LoRA file, without control characters.
+    pub key: String,
+    /// Why it has no place.
+    pub reason: String,
+}
 
 impl Adapter {
     /// Reads a LoRA in the spelling of kohya, peft or diffusers; the name is for messages only.
@@ -53,11 +56,13 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// If the bytes are no valid safetensors file, any of its tensors is not of a LoRA, or any number in them is not finite.
+    /// If the bytes are no valid safetensors file, a tensor is not of a LoRA and that isn't tolerated, or any number is not
+    /// finite.
     pub fn read(
         file_name: &str,
         bytes: Bytes,
         adapter_config: Option<&str>,
+        tolerance: Tolerance,
     ) -> Result<Self, LoraError> {
         let file = Arc::new(TensorFile::new(file_name, bytes)?);
         let invalid = |rule: String| LoraError::Invalid { file: file.name().to_owned(), rule };
@@ -78,13 +83,7 @@ impl Adapter {
                 }
             };
             dialects.insert(dialect);
-            let found = found.entry(target).or_default();
-            let place = match part {
-                Part::Down => &mut found.down,
-                Part::Up => &mut found.up,
-                Part::Alpha => &mut found.alpha,
-            };
-            if let Some(other) = place.replace(key.clone()) {
+            if let Err(other) = found.entry(target).or_default().insert(part, key) {
                 let other = printable(&other, 200);
                 unmatched.add(key, format!("the same matrix as `{other}`"));
             }
@@ -100,12 +99,12 @@ impl Adapter {
                 }
             }
         }
-        unmatched.check(&file)?;
+        unmatched.check(&file, if modules.is_empty() { Tolerance::Strict } else { tolerance })?;
         // Once here, and not where a weight is read, by which time much has been loaded and computed.
-        for key in modules.iter().flat_map(|module| [&module.down, &module.up]) {
-            file.check_values(key)?;
+        for module in &modules {
+            module.tensors().try_for_each(|key| file.check_values(key))?;
         }
-        Ok(Self { file, modules, dialects })
+        Ok(Self { file, modules, dialects, tolerance, unmatched })
     }
 
     /// The name of the file, for messages.
@@ -123,57 +122,6 @@ impl fmt::Debug for Adapter {
     }
 }
 
-/// Tensors that have no place, and why.
-type Misfit = (Vec<String>, String);
-
-impl Found {
-    /// The module, or the tensors of it that have no place and why; the outer error is of the file.
-    fn module(
-        self,
-        target: Target,
-        file: &TensorFile,
-        alphas: &Alphas,
-    ) -> Result<Result<AdapterModule, Misfit>, LoraError> {
-        let (down, up) = match (self.down, self.up) {
-            (Some(down), Some(up)) => (down, up),
-            (down, up) => {
-                let keys = [down, up, self.alpha].into_iter().flatten().collect();
-                return Ok(Err((keys, "its module lacks one of the two matrices".to_owned())));
-            }
-        };
-        let shape = |key: &str| file.entry(key).map_or(&[][..], |entry| entry.shape.as_slice());
-        let (down_shape, up_shape) = (shape(&down), shape(&up));
-        let rank = match (down_shape, up_shape) {
-            (&[rank, _, ..], &[_, other, ..]) if rank == other && 0 < rank => rank,
-            _ => {
-                let reason = format!(
-                    "shapes {down_shape:?} and {up_shape:?} have no rank in common, and (rank, in) \
-                     and (out, rank) were wanted"
-                );
-                return Ok(Err((vec![down, up], reason)));
-            }
-        };
-        let beside = match &self.alpha {
-            None => None,
-            Some(key) => Some(file.scalar(key)?),
-        };
-        Ok(match alphas.of(&target, rank, beside) {
-            Ok(alpha) => Ok(AdapterModule { target, down, up, alpha_key: self.alpha, rank, alpha }),
-            Err(reason) => Err((vec![down, up], reason)),
-        })
-    }
-}
-
-impl AdapterModule {
-    /// Its tensors in the file.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.down), Some(&self.up), self.alpha_key.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-    }
-}
-
 impl Unmatched {
     /// The first reason of a tensor stands.
     pub(super) fn add(&mut self, key: &str, reason: impl Into<String>) {
@@ -182,9 +130,16 @@ impl Unmatched {
         }
     }
 
-    /// The error that lists the tensors, if there are any.
-    pub(super) fn check(self, file: &TensorFile) -> Result<(), LoraError> {
-        if self.0.is_empty() {
+    /// Each tensor, fit to be shown, and the reason.
+    pub(super) fn into_skipped(self) -> Vec<Skipped> {
+        let skipped =
+            |(key, reason): (String, String)| Skipped { key: printable(&key, 200), reason };
+        self.0.into_iter().map(skipped).collect()
+    }
+
+    /// The error that lists the tensors, if there are any and they aren't tolerated.
+    pub(super) fn check(&self, file: &TensorFile, tolerance: Tolerance) -> Result<(), LoraError> {
+        if self.0.is_empty() || tolerance == Tolerance::Lenient {
             return Ok(());
         }
         let mut shown: Vec<String> = self

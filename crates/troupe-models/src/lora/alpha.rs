@@ -1,8 +1,8 @@
 //! Finds the alpha of a LoRA module, and from it the factor of its update.
 //!
 //! The factor is alpha / rank, and alpha / √rank where `use_rslora` is set
-//! (Kalajdzievski 2023, arXiv:2312.03732). The keys are those of peft's `LoraConfig`; its patterns
-//! name a module by the end of its path.
+//! (Kalajdzievski 2023, arXiv:2312.03732). The keys are those of peft's `LoraConfig`, `LoHaConfig` and
+//! `LoKrConfig`; its patterns name a module by the end of its path.
 
 use std::collections::BTreeMap;
 
@@ -50,10 +50,12 @@ pub(super) struct Alphas {
     kohya: Option<f64>,
 }
 
-/// The part of peft's `LoraConfig` that a merge depends on.
+/// The part of peft's configurations that a merge depends on.
 #[derive(Debug, Deserialize)]
 struct Config {
-    lora_alpha: f64,
+    lora_alpha: Option<f64>,
+    /// What `LoHaConfig` and `LoKrConfig` call it.
+    alpha: Option<f64>,
     r: Option<usize>,
     #[serde(default)]
     peft_type: Option<String>,
@@ -101,25 +103,52 @@ impl Alphas {
         Ok(Self { adapter_config, adapter_metadata, kohya })
     }
 
+    /// Whether the configuration of a module says that its lengths are learned.
+    pub(super) fn wants_magnitude(&self, target: &Target) -> bool {
+        self.config(target).is_some_and(|(config, _)| config.use_dora == Some(true))
+    }
+
     /// The alpha of a module; `beside` is the one in its own tensor.
+    ///
+    /// `None` where the update is no product (LoKr of two whole factors), and nothing but a configuration of peft says by
+    /// what it is scaled. ComfyUI and LyCORIS then scale by 1, whatever stands beside it.
     ///
     /// The error is the rule that the configuration breaks.
     pub(super) fn of(
         &self,
         target: &Target,
-        rank: usize,
+        rank: Option<usize>,
         beside: Option<f64>,
-    ) -> Result<Alpha, String> {
+    ) -> Result<Option<Alpha>, String> {
+        let configured = self.config(target);
+        let said = configured.and_then(|(config, _)| config.rank(&target.module));
+        let said = said.filter(|_| beside.is_none());
+        let Some(rank) = rank.or(said) else { return Ok(None) };
         let whole = rank_as_f64(rank);
         let plain = |value: f64, source| Alpha { value, source, factor: value / whole };
         if let Some(value) = beside {
-            return Ok(plain(value, AlphaSource::Key));
+            return Ok(Some(plain(value, AlphaSource::Key)));
         }
+        let Some((config, source)) = configured else {
+            return Ok(Some(match self.kohya {
+                Some(value) if target.spelling == Spelling::Underscored => {
+                    plain(value, AlphaSource::KohyaMetadata)
+                }
+                Some(_) | None => plain(whole, AlphaSource::Rank),
+            }));
+        };
+        if let Some(expected) = said.filter(|&expected| expected != rank) {
+            return Err(format!("rank {rank}, and its configuration says {expected}"));
+        }
+        let value = config.alpha(&target.module);
+        let divisor = if config.use_rslora == Some(true) { whole.sqrt() } else { whole };
+        Ok(Some(Alpha { value, source, factor: value / divisor }))
+    }
+
+    /// The configuration of a module, which names of kohya have none of.
+    fn config(&self, target: &Target) -> Option<(&Config, AlphaSource)> {
         if target.spelling == Spelling::Underscored {
-            return Ok(self.kohya.map_or_else(
-                || plain(whole, AlphaSource::Rank),
-                |value| plain(value, AlphaSource::KohyaMetadata),
-            ));
+            return None;
         }
         let network = match target.network {
             Owner::Network(network) => Some(network),
@@ -127,17 +156,10 @@ impl Alphas {
         };
         let metadata =
             || self.adapter_metadata.get(&network).or_else(|| self.adapter_metadata.get(&None));
-        let (config, source) = match (&self.adapter_config, metadata()) {
-            (Some(config), _) => (config, AlphaSource::AdapterConfig),
-            (None, Some(config)) => (config, AlphaSource::AdapterMetadata),
-            (None, None) => return Ok(plain(whole, AlphaSource::Rank)),
-        };
-        let (value, expected) = config.of(&target.module);
-        if let Some(expected) = expected.filter(|&expected| expected != rank) {
-            return Err(format!("rank {rank}, and its configuration says {expected}"));
+        match &self.adapter_config {
+            Some(config) => Some((config, AlphaSource::AdapterConfig)),
+            None => Some((metadata()?, AlphaSource::AdapterMetadata)),
         }
-        let divisor = if config.use_rslora == Some(true) { whole.sqrt() } else { whole };
-        Ok(Alpha { value, source, factor: value / divisor })
     }
 }
 
@@ -145,16 +167,19 @@ impl Config {
     fn check(parsed: serde_json::Result<Self>) -> Result<Self, String> {
         let config = parsed
             .map_err(|error| format!("is not valid: {}", printable(&error.to_string(), 300)))?;
+        let own = match config.peft_type.as_deref() {
+            None | Some("LORA") => config.lora_alpha.ok_or("has no `lora_alpha`")?,
+            Some("LOHA" | "LOKR") => config.alpha.ok_or("has no `alpha`")?,
+            Some(kind) => {
+                let kind = printable(kind, 40);
+                return Err(format!(
+                    "says `peft_type` {kind}, and LORA, LOHA and LOKR are supported yet"
+                ));
+            }
+        };
         let alphas = config.alpha_pattern.iter().flat_map(BTreeMap::values);
-        if !alphas.chain([&config.lora_alpha]).all(|alpha| alpha.is_finite()) {
+        if !alphas.chain([&own]).all(|alpha| alpha.is_finite()) {
             return Err("has an alpha that is not finite".to_owned());
-        }
-        if let Some(kind) = config.peft_type.as_deref().filter(|&kind| kind != "LORA") {
-            let kind = printable(kind, 40);
-            return Err(format!("says `peft_type` {kind}, and only LORA is supported yet"));
-        }
-        if config.use_dora == Some(true) {
-            return Err("says `use_dora`; DoRA is not supported yet".to_owned());
         }
         if config.fan_in_fan_out == Some(true) {
             return Err("says `fan_in_fan_out`, which is not supported yet".to_owned());
@@ -170,10 +195,18 @@ impl Config {
         }
     }
 
-    /// The alpha of a module, and its rank where one is said.
-    fn of(&self, module: &str) -> (f64, Option<usize>) {
-        let alpha = find(self.alpha_pattern.as_ref(), module).unwrap_or(self.lora_alpha);
-        (alpha, find(self.rank_pattern.as_ref(), module).or(self.r))
+    /// The alpha of a module; that there is one was checked.
+    fn alpha(&self, module: &str) -> f64 {
+        let own = match self.peft_type.as_deref() {
+            Some("LOHA" | "LOKR") => self.alpha,
+            Some(_) | None => self.lora_alpha,
+        };
+        find(self.alpha_pattern.as_ref(), module).or(own).unwrap_or(1.0)
+    }
+
+    /// The rank of a module, where one is said.
+    fn rank(&self, module: &str) -> Option<usize> {
+        find(self.rank_pattern.as_ref(), module).or(self.r)
     }
 }
 
@@ -251,9 +284,9 @@ mod tests {
     #[track_caller]
     fn check(module: &str, rank: usize, value: f64) {
         let alphas = Alphas::read(&BTreeMap::new(), Some(CONFIG)).unwrap();
-        let alpha = alphas.of(&target(Owner::Unsaid, module), rank, None).unwrap();
+        let alpha = alphas.of(&target(Owner::Unsaid, module), Some(rank), None).unwrap();
         let factor = value / f64::from(u32::try_from(rank).unwrap());
-        assert_eq!(alpha, Alpha { value, source: AlphaSource::AdapterConfig, factor });
+        assert_eq!(alpha, Some(Alpha { value, source: AlphaSource::AdapterConfig, factor }));
     }
 
     #[test]
@@ -269,13 +302,14 @@ mod tests {
     #[test]
     fn a_rank_that_the_configuration_denies_is_refused() {
         let alphas = Alphas::read(&BTreeMap::new(), Some(CONFIG)).unwrap();
-        assert!(alphas.of(&target(Owner::Unsaid, "a.to_q"), 5, None).is_err());
+        assert!(alphas.of(&target(Owner::Unsaid, "a.to_q"), Some(5), None).is_err());
     }
 
     #[test]
     fn the_alpha_beside_the_matrices_wins() {
         let alphas = Alphas::read(&BTreeMap::new(), Some(CONFIG)).unwrap();
-        let alpha = alphas.of(&target(Owner::Unsaid, "a.to_q"), 4, Some(1.0)).unwrap();
+        let alpha = alphas.of(&target(Owner::Unsaid, "a.to_q"), Some(4), Some(1.0)).unwrap();
+        let alpha = alpha.unwrap();
         assert_eq!(alpha, Alpha { value: 1.0, source: AlphaSource::Key, factor: 0.25 });
     }
 
@@ -283,7 +317,7 @@ mod tests {
     fn rank_stabilised_updates_divide_by_the_root() {
         let config = r#"{"lora_alpha": 8, "r": 4, "use_rslora": true}"#;
         let alphas = Alphas::read(&BTreeMap::new(), Some(config)).unwrap();
-        let alpha = alphas.of(&target(Owner::Unsaid, "a"), 4, None).unwrap();
+        let alpha = alphas.of(&target(Owner::Unsaid, "a"), Some(4), None).unwrap().unwrap();
         assert!((alpha.factor - 4.0).abs() < 1e-12);
     }
 
@@ -295,7 +329,8 @@ mod tests {
         for (network, value) in
             [(Network::Unet, 2.0), (Network::TextEncoder, 3.0), (Network::TextEncoder2, 5.0)]
         {
-            let alpha = alphas.of(&target(Owner::Network(network), "a"), 4, None).unwrap();
+            let alpha =
+                alphas.of(&target(Owner::Network(network), "a"), Some(4), None).unwrap().unwrap();
             assert_eq!((alpha.value, alpha.source), (value, AlphaSource::AdapterMetadata));
         }
     }
@@ -304,24 +339,49 @@ mod tests {
     fn metadata_of_kohya_counts_for_its_spelling_only() {
         let alphas = Alphas::read(&metadata("ss_network_alpha", "2.0"), None).unwrap();
         let mut target = target(Owner::Network(Network::Unet), "a");
-        assert_eq!(alphas.of(&target, 4, None).unwrap().source, AlphaSource::Rank);
+        assert_eq!(alphas.of(&target, Some(4), None).unwrap().unwrap().source, AlphaSource::Rank);
         target.spelling = Spelling::Underscored;
-        let alpha = alphas.of(&target, 4, None).unwrap();
+        let alpha = alphas.of(&target, Some(4), None).unwrap().unwrap();
         assert_eq!((alpha.value, alpha.factor), (2.0, 0.5));
         assert_eq!(alpha.source, AlphaSource::KohyaMetadata);
     }
 
     #[test]
     fn without_any_alpha_it_is_the_rank() {
-        let alpha = Alphas::default().of(&target(Owner::Unsaid, "a"), 4, None).unwrap();
+        let alpha = Alphas::default().of(&target(Owner::Unsaid, "a"), Some(4), None).unwrap();
+        let alpha = alpha.unwrap();
         assert_eq!(alpha, Alpha { value: 4.0, source: AlphaSource::Rank, factor: 1.0 });
+    }
+
+    #[test]
+    fn an_update_that_is_no_product_is_scaled_by_what_peft_says_or_not_at_all() {
+        let config = r#"{"alpha": 6, "r": 4, "peft_type": "LOKR", "rank_pattern": {"b": 3}}"#;
+        let alphas = Alphas::read(&BTreeMap::new(), Some(config)).unwrap();
+        let of = |module: &str, beside| {
+            alphas.of(&target(Owner::Unsaid, module), None, beside).unwrap().map(|it| it.factor)
+        };
+        assert_eq!(
+            [of("a", None), of("b", None), of("a", Some(9.0))],
+            [Some(1.5), Some(2.0), None]
+        );
+        let plain = Alphas::default().of(&target(Owner::Unsaid, "a"), None, Some(9.0));
+        assert_eq!(plain.unwrap(), None);
+    }
+
+    #[test]
+    fn learned_lengths_are_asked_for_where_the_configuration_says_so() {
+        let text = r#"{"unet.lora_alpha": 2, "unet.use_dora": true, "text_encoder.lora_alpha": 3}"#;
+        let alphas = Alphas::read(&metadata("lora_adapter_metadata", text), None).unwrap();
+        let wants = |network| alphas.wants_magnitude(&target(Owner::Network(network), "a"));
+        assert_eq!([wants(Network::Unet), wants(Network::TextEncoder)], [true, false]);
     }
 
     #[test]
     fn configurations_that_change_the_formula_are_refused() {
         for (config, rule) in [
-            (r#"{"lora_alpha": 8, "use_dora": true}"#, "DoRA"),
-            (r#"{"lora_alpha": 8, "peft_type": "LOHA"}"#, "LOHA"),
+            (r#"{"lora_alpha": 8, "peft_type": "LOHA"}"#, "`alpha`"),
+            (r#"{"alpha": 8, "peft_type": "LORA"}"#, "`lora_alpha`"),
+            (r#"{"alpha": 8, "peft_type": "OFT"}"#, "OFT"),
             (r#"{"lora_alpha": 8, "alpha_pattern": {".*to_q": 1}}"#, "pattern"),
             (r#"{"lora_alpha": 8, "fan_in_fan_out": true}"#, "fan_in_fan_out"),
             (r#"{"lora_alpha": 1e999}"#, "not valid"),

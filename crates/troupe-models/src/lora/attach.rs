@@ -1,14 +1,16 @@
-//! Finds the modules of the networks that LoRAs change, and adds the updates to their weights.
+//! Finds the modules of the networks that LoRAs change, and merges the updates into their weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use serde::Serialize;
 
-use super::adapter::{Adapter, AdapterModule, Unmatched};
+use super::adapter::{Adapter, Skipped, Tolerance, Unmatched};
 use super::alpha::AlphaSource;
 use super::index::Networks;
+use super::module::{AdapterModule, Field};
+use super::update::Merge;
 use super::{LoraError, Network};
 use crate::weights::{Module, TensorFile, Weights, WeightsError};
 
@@ -21,19 +23,30 @@ pub struct Scaled {
     pub scale: f64,
 }
 
-/// What the LoRAs of a run add to the weights of one network.
+/// What the LoRAs of a run make of the weights of one network.
 #[derive(Debug, Default)]
 pub struct AdapterSet {
     /// By the name of the weight, in the order in which the user gave them.
-    deltas: BTreeMap<String, Vec<Delta>>,
+    merges: BTreeMap<String, Vec<Merge>>,
+}
+
+/// A plain LoRA of one weight: `W + multiplier · up · down`.
+#[derive(Clone, Debug)]
+pub struct LowRank {
+    /// Shape `(out, rank)`.
+    pub up: Tensor,
+    /// Shape `(rank, in · kernel)`.
+    pub down: Tensor,
+    /// The user's scale times alpha / rank.
+    pub multiplier: f64,
 }
 
 /// The LoRAs of a run with their places in the model.
 #[derive(Debug, Default)]
 pub struct Attached {
-    /// What is added to the UNet.
+    /// What the UNet's weights become.
     pub unet: AdapterSet,
-    /// What is added to each of the text encoders.
+    /// What those of each text encoder become.
     pub text_encoders: Vec<AdapterSet>,
     /// For each LoRA, in order, what became of its tensors.
     pub applied: Vec<Applied>,
@@ -46,8 +59,10 @@ pub struct Applied {
     pub file: String,
     /// The user's scale.
     pub scale: f64,
-    /// Each tensor of the file and where it went.
+    /// Each tensor of the file that was applied, and where it went.
     pub tensors: Vec<AppliedTensor>,
+    /// Those that have no place in this model; none but of a LoRA that is read leniently.
+    pub skipped: Vec<Skipped>,
     /// In how many modules alpha was found nowhere, and the rank stood in for it.
     pub modules_without_alpha: usize,
 }
@@ -63,22 +78,14 @@ pub struct AppliedTensor {
     pub weight: String,
 }
 
-/// One update of one weight: `multiplier · up · down`.
-#[derive(Clone)]
-struct Delta {
-    file: Arc<TensorFile>,
-    down: String,
-    up: String,
-    rank: usize,
-    /// scale · alpha / rank.
-    multiplier: f64,
-}
-
 /// Finds the place of every tensor of every LoRA; of the networks only the headers are read.
+///
+/// `text_encoders` are in the order of the model.
 ///
 /// # Errors
 ///
-/// If a LoRA has a tensor that belongs to no module, or has not the shape that it needs there.
+/// If a LoRA has a tensor that belongs to no module, or has not the shape that it needs there, and that isn't tolerated; if
+/// it has no tensor that belongs anywhere.
 pub fn attach(
     adapters: &[Scaled],
     unet: &Weights,
@@ -103,71 +110,79 @@ fn attach_one(
     if !scale.is_finite() {
         return Err(LoraError::Scale { file: file.name().to_owned(), scale: *scale });
     }
-    let mut unmatched = Unmatched::default();
+    let mut unmatched = adapter.unmatched.clone();
     let mut tensors = Vec::new();
+    let mut places = Vec::new();
     let mut taken = BTreeMap::new();
     for module in &adapter.modules {
         let place = networks.find(&module.target, |place| fits(file, module, place));
         let (network, place) = match place {
             Ok(found) => found,
             Err(reason) => {
-                module.keys().for_each(|key| unmatched.add(key, reason.as_str()));
+                unmatched.add_all(module, &reason);
                 continue;
             }
         };
-        if let Some(other) = taken.insert((network, &place.name), &module.down) {
-            let reason = format!("for the same module as `{other}`");
-            module.keys().for_each(|key| unmatched.add(key, reason.as_str()));
+        let first = module.tensors().next().unwrap_or_default();
+        if let Some(other) = taken.insert((network, &place.name), first) {
+            unmatched.add_all(module, &format!("for the same module as `{other}`"));
             continue;
         }
-        let weight = format!("{}.weight", place.name);
-        tensors.extend(module.keys().map(|key| AppliedTensor {
-            key: key.to_owned(),
+        tensors.extend(module.keys.iter().map(|(key, field)| AppliedTensor {
+            key: key.clone(),
             network,
-            weight: weight.clone(),
+            weight: place.tensor(*field),
         }));
-        let Some(set) = attached.of(network) else { continue };
-        set.deltas.entry(weight).or_default().push(Delta {
-            file: Arc::clone(file),
-            down: module.down.clone(),
-            up: module.up.clone(),
-            rank: module.rank,
-            multiplier: scale * module.alpha.factor,
-        });
+        places.push((module, network, place));
     }
-    unmatched.check(file)?;
-    let without_alpha =
-        adapter.modules.iter().filter(|module| module.alpha.source == AlphaSource::Rank).count();
+    unmatched.check(file, if places.is_empty() { Tolerance::Strict } else { adapter.tolerance })?;
+    for (module, network, place) in &places {
+        let Some(set) = attached.of(*network) else { continue };
+        for (field, update) in &module.updates {
+            set.merges.entry(place.tensor(*field)).or_default().push(Merge {
+                file: Arc::clone(file),
+                update: update.clone(),
+                scale: *scale,
+            });
+        }
+    }
+    let by_rank =
+        |module: &AdapterModule| module.alpha.is_some_and(|it| it.source == AlphaSource::Rank);
     Ok(Applied {
         file: file.name().to_owned(),
         scale: *scale,
         tensors,
-        modules_without_alpha: without_alpha,
+        skipped: unmatched.into_skipped(),
+        modules_without_alpha: places.iter().filter(|(module, ..)| by_rank(module)).count(),
     })
 }
 
-/// Checks that the update of a module has the shape of the weight that it is for.
+/// Checks that the updates of a module have the shapes of its weight and its bias.
 fn fits(file: &TensorFile, module: &AdapterModule, place: &Module) -> Result<(), String> {
-    let shape = |key: &str| file.entry(key).map_or(&[][..], |entry| entry.shape.as_slice());
-    let (down, up) = (shape(&module.down), shape(&module.up));
-    let (out, inputs) = place.shape.split_first().unwrap_or((&0, &[]));
-    // A convolution of one pixel is a matrix, and is written as either.
-    let fits = without_ones(down) == without_ones(&[&[module.rank], inputs].concat())
-        && without_ones(up) == [*out, module.rank];
-    if fits {
-        Ok(())
-    } else {
-        Err(format!(
-            "made for another model: shapes {down:?} and {up:?}, for a weight of shape {:?}",
-            place.shape
-        ))
+    module.updates.iter().try_for_each(|(field, update)| match field {
+        Field::Weight => update.fits(file, &place.shape),
+        Field::Bias => match &place.bias {
+            Some(shape) => update.fits(file, shape),
+            None => Err("this model's module has no bias".to_owned()),
+        },
+    })
+}
+
+impl Module {
+    /// The name of its weight or its bias.
+    fn tensor(&self, field: Field) -> String {
+        match field {
+            Field::Weight => format!("{}.weight", self.name),
+            Field::Bias => format!("{}.bias", self.name),
+        }
     }
 }
 
-/// A shape without the ones after its first two dimensions.
-fn without_ones(shape: &[usize]) -> &[usize] {
-    let ones = shape.iter().skip(2).rev().take_while(|&&side| side == 1).count();
-    &shape[..shape.len() - ones]
+impl Unmatched {
+    /// All tensors of a module, with one reason.
+    fn add_all(&mut self, module: &AdapterModule, reason: &str) {
+        module.keys.iter().for_each(|(key, _)| self.add(key, reason));
+    }
 }
 
 impl Attached {
@@ -181,49 +196,51 @@ impl Attached {
 }
 
 impl AdapterSet {
-    /// Whether nothing is added to any weight.
+    /// Whether no weight is changed.
     pub fn is_empty(&self) -> bool {
-        self.deltas.is_empty()
+        self.merges.is_empty()
     }
 
-    /// The weight `key` with its updates, in order.
+    /// The names of the weights that become another in this set than in `other`: by other updates, or by the same in
+    /// another order or at another scale. A file is the same if it was read once.
+    pub fn differing(&self, other: &Self) -> BTreeSet<String> {
+        let both = self.merges.keys().chain(other.merges.keys());
+        let differ = |key: &&String| self.merges.get(*key) != other.merges.get(*key);
+        both.filter(differ).cloned().collect()
+    }
+
+    /// The updates of a weight as pairs of matrices, in order; `None` where one of them is no plain LoRA.
     ///
-    /// Shape `(out, in, …)` → the same.
-    pub(crate) fn add_to(&self, key: &str, weight: Tensor) -> Result<Tensor, WeightsError> {
-        let deltas = self.deltas.get(key).map(Vec::as_slice).unwrap_or_default();
-        deltas.iter().try_fold(weight, |weight, delta| delta.add_to(&weight))
-    }
-}
-
-impl Delta {
-    fn add_to(&self, weight: &Tensor) -> Result<Tensor, WeightsError> {
-        let down = self.matrix(&self.down)?;
-        let up = self.matrix(&self.up)?;
-        let tensor = |source| self.file.tensor_error(&self.down, source);
-        let rank = self.rank;
-        let inputs = down.len().checked_div(rank).unwrap_or(0);
-        let out = up.len().checked_div(rank).unwrap_or(0);
-        let down = Tensor::from_vec(down, (rank, inputs), &Device::Cpu).map_err(tensor)?;
-        let up = Tensor::from_vec(up, (out, rank), &Device::Cpu).map_err(tensor)?;
-        let delta = up.matmul(&down).map_err(tensor)?; // (out, in · kernel)
-        delta
-            .affine(self.multiplier, 0.0)
-            .and_then(|delta| delta.reshape(weight.shape()))
-            .and_then(|delta| weight + delta)
-            .map_err(tensor)
+    /// # Errors
+    ///
+    /// If the file has changed since it was read.
+    pub fn low_rank(&self, weight: &str) -> Result<Option<Vec<LowRank>>, WeightsError> {
+        let merges = self.merges.get(weight).map(Vec::as_slice).unwrap_or_default();
+        merges.iter().map(Merge::low_rank).collect()
     }
 
-    fn matrix(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
-        self.file.required_values(key)
-    }
-}
-
-impl std::fmt::Debug for Delta {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delta")
-            .field("file", &self.file.name())
-            .field("down", &self.down)
-            .field("multiplier", &self.multiplier)
-            .finish_non_exhaustive()
+    /// The values of the weight `key` of this shape with its updates, in order.
+    ///
+    /// # Errors
+    ///
+    /// If a file has changed since it was read, or an update makes a number infinite or none.
+    pub(crate) fn merge(
+        &self,
+        key: &str,
+        shape: &[usize],
+        values: Vec<f32>,
+    ) -> Result<Vec<f32>, WeightsError> {
+        let merges = self.merges.get(key).map(Vec::as_slice).unwrap_or_default();
+        // The first has the weight itself.
+        let base = merges.iter().skip(1).any(Merge::needs_base).then(|| values.clone());
+        merges.iter().try_fold(values, |values, merge| {
+            let merged = merge.apply(shape, values, base.as_deref())?;
+            if merged.iter().all(|value| value.is_finite()) {
+                Ok(merged)
+            } else {
+                let (file, weight) = (merge.file.name().to_owned(), key.to_owned());
+                Err(WeightsError::Overflow { file, weight })
+            }
+        })
     }
 }

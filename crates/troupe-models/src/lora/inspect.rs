@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::Network;
 use super::adapter::Adapter;
-use super::alpha::AlphaSource;
+use super::alpha::{Alpha, AlphaSource};
+use super::module::Kind;
 use super::names::{Dialect, Owner, Spelling, Target};
 use crate::weights::printable;
 
@@ -24,7 +25,11 @@ pub struct Inspection {
     pub dialects: BTreeSet<Dialect>,
     /// How many tensors it has.
     pub tensors: usize,
-    /// How many modules have each rank.
+    /// How many modules have each kind of update.
+    pub kinds: BTreeMap<Kind, usize>,
+    /// In how many modules the lengths are learned: DoRA.
+    pub dora: usize,
+    /// How many modules have each rank; updates that are no product have none.
     pub ranks: BTreeMap<usize, usize>,
     /// The alphas, where each was found, and how many modules have it.
     pub alphas: Vec<UsedAlpha>,
@@ -50,13 +55,21 @@ pub struct UsedAlpha {
 impl Adapter {
     /// What the file is and holds; no model is needed.
     pub fn inspect(&self) -> Inspection {
+        let mut kinds = BTreeMap::new();
+        let mut dora = 0;
         let mut ranks = BTreeMap::new();
         let mut networks = BTreeMap::new();
         let mut alphas: Vec<UsedAlpha> = Vec::new();
         for module in &self.modules {
-            *ranks.entry(module.rank).or_default() += 1;
+            *kinds.entry(module.kind).or_default() += 1;
+            if module.updates.iter().any(|(_, update)| update.magnitude.is_some()) {
+                dora += 1;
+            }
+            if let Some(rank) = module.rank {
+                *ranks.entry(rank).or_default() += 1;
+            }
             *networks.entry(network_of(&module.target)).or_default() += 1;
-            let (alpha, source) = (module.alpha.value, module.alpha.source);
+            let Some(Alpha { value: alpha, source, .. }) = module.alpha else { continue };
             let same = |used: &&mut UsedAlpha| {
                 used.source == source && used.alpha.to_bits() == alpha.to_bits()
             };
@@ -73,6 +86,8 @@ impl Adapter {
             file: self.file.name().to_owned(),
             dialects: self.dialects.clone(),
             tensors: self.file.header().tensors.len(),
+            kinds,
+            dora,
             ranks,
             alphas,
             networks,

@@ -7,6 +7,8 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use troupe_testkit::{Golden, assert_close, golden_path};
 
+mod hostile;
+mod kinds;
 mod sdxl;
 
 use super::*;
@@ -23,7 +25,7 @@ fn network(name: &str) -> Weights {
 fn adapter(name: &str) -> Arc<Adapter> {
     let config = std::fs::read_to_string(golden_path("lora").join(format!("{name}.json"))).ok();
     let bytes: Bytes = Arc::new(read(&format!("{name}.safetensors")));
-    Arc::new(Adapter::read(name, bytes, config.as_deref()).unwrap())
+    Arc::new(Adapter::read(name, bytes, config.as_deref(), Tolerance::Strict).unwrap())
 }
 
 /// Merges golden files, and compares every weight that the reference kept for them.
@@ -169,7 +171,7 @@ fn one_module_each() -> (Weights, Weights) {
 /// What attaching a made-up LoRA says, or the merged value of `a.to_q`.
 fn attempt(tensors: &[(&str, &[usize], f32)], metadata: &[(&str, &str)]) -> Result<f32, String> {
     let (unet, text_encoder) = one_module_each();
-    let adapter = Adapter::read("x.safetensors", file(tensors, metadata), None)
+    let adapter = Adapter::read("x.safetensors", file(tensors, metadata), None, Tolerance::Strict)
         .map_err(|error| error.to_string())?;
     let scaled = [Scaled { adapter: Arc::new(adapter), scale: 0.5 }];
     let attached = attach(&scaled, &unet, &[text_encoder]).map_err(|error| error.to_string())?;
@@ -242,7 +244,7 @@ fn what_does_not_fit_is_refused_and_named() {
             ],
             "this model has no second text encoder",
         ),
-        (&[("lora_unet_a_to_q.hada_w1_a", &[4, 2], 1.0)], "LoHa is not supported yet"),
+        (&[("lora_unet_a_to_q.oft_blocks", &[4, 2], 1.0)], "OFT is not supported yet"),
         (&[("a.to_q.weight", &[4, 3], 1.0)], "not the name of a LoRA tensor"),
         (
             &[
@@ -268,6 +270,49 @@ fn one_bad_tensor_among_good_ones_is_enough() {
     assert!(attempt(&good, &[]).is_ok());
     let error = attempt(&[good[0], good[1], ("a.to_q.lora_C.weight", &[1], 1.0)], &[]).unwrap_err();
     assert!(error.contains("1 of its 3 tensors"), "{error}");
+}
+
+#[test]
+fn tolerated_misfits_are_left_out_and_reported_one_by_one() {
+    let tensors: [(&str, &[usize], f32); 6] = [
+        ("a.to_q.lora_A.weight", &[2, 3], 1.0),
+        ("a.to_q.lora_B.weight", &[4, 2], 1.0),
+        ("b.fc.lora_A.weight", &[2, 9], 1.0),
+        ("b.fc.lora_B.weight", &[2, 2], 1.0),
+        ("b.fc.oft_r", &[1], 1.0),
+        ("lora_te2_a.alpha\u{1b}[31m", &[1], 1.0),
+    ];
+    let read = |count: usize, tolerance| {
+        Adapter::read("x", file(&tensors[6 - count..], &[]), None, tolerance).map(Arc::new)
+    };
+    let (unet, text_encoder) = one_module_each();
+    let apply = |adapter: Arc<Adapter>| {
+        let scaled = [Scaled { adapter, scale: 0.5 }];
+        attach(&scaled, &unet, std::slice::from_ref(&text_encoder))
+    };
+    assert!(read(6, Tolerance::Strict).is_err());
+    let attached = apply(read(6, Tolerance::Lenient).unwrap()).unwrap();
+    let applied = &attached.applied[0];
+    let keys: Vec<&str> = applied.tensors.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(keys, [tensors[0].0, tensors[1].0]);
+    let skipped: Vec<(&str, &str)> =
+        applied.skipped.iter().map(|it| (it.key.as_str(), it.reason.as_str())).collect();
+    let says = [
+        ("b.fc.lora_A.weight", "made for another model"),
+        ("b.fc.lora_B.weight", "made for another model"),
+        ("b.fc.oft_r", "OFT is not supported yet"),
+        ("lora_te2_a.alpha", "not the name of a LoRA tensor"),
+    ];
+    assert_eq!(skipped.len(), says.len(), "{skipped:?}");
+    for ((key, reason), (wanted, because)) in skipped.iter().zip(says) {
+        assert!(key.starts_with(wanted) && reason.contains(because), "{key}: {reason}");
+        assert!(!key.contains('\u{1b}'), "{key}");
+    }
+    // Nothing of it fits.
+    let error = apply(read(4, Tolerance::Lenient).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("4 of its 4 tensors"), "{error}");
+    let error = read(2, Tolerance::Lenient).unwrap_err().to_string();
+    assert!(error.contains("2 of its 2 tensors"), "{error}");
 }
 
 #[test]
@@ -331,7 +376,8 @@ fn inspection_shows_metadata_bounded_and_clean() {
     let many: Vec<(&str, &str)> = many.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let tensors: [(&str, &[usize], f32); 2] =
         [("a.lora_A.weight", &[2, 3], 1.0), ("a.lora_B.weight", &[4, 2], 1.0)];
-    let shown = Adapter::read("x", file(&tensors, &many), None).unwrap().inspect();
+    let shown =
+        Adapter::read("x", file(&tensors, &many), None, Tolerance::Strict).unwrap().inspect();
     assert_eq!((shown.metadata.len(), shown.metadata_left_out), (64, 6));
     for value in shown.metadata.values() {
         assert!(value.chars().count() <= 301 && !value.chars().any(char::is_control), "{value}");
@@ -341,9 +387,15 @@ fn inspection_shows_metadata_bounded_and_clean() {
 
 #[test]
 fn pickles_are_refused_by_policy_and_misfits_are_not() {
-    let error = Adapter::read("x.safetensors", Arc::new(b"PK\x03\x04rest".to_vec()), None);
+    let error = Adapter::read(
+        "x.safetensors",
+        Arc::new(b"PK\x03\x04rest".to_vec()),
+        None,
+        Tolerance::Lenient,
+    );
     assert_eq!(error.unwrap_err().blame(), Blame::Policy);
-    let error = Adapter::read("x.safetensors", file(&[("z", &[1], 0.0)], &[]), None);
+    let error =
+        Adapter::read("x.safetensors", file(&[("z", &[1], 0.0)], &[]), None, Tolerance::Lenient);
     assert_eq!(error.unwrap_err().blame(), Blame::Asset);
 }
 
@@ -355,7 +407,8 @@ fn numbers_that_are_none_are_found_when_the_file_is_read() {
     {
         let tensors: [(&str, &[usize], f32); 2] =
             [(down, &[2, 3], down_value), (up, &[4, 2], up_value)];
-        let error = Adapter::read("x.safetensors", file(&tensors, &[]), None).unwrap_err();
+        let error = Adapter::read("x.safetensors", file(&tensors, &[]), None, Tolerance::Lenient)
+            .unwrap_err();
         assert_eq!(error.blame(), Blame::Asset);
         let text = error.to_string();
         assert!(text.contains("NaN or infinity") && text.contains(named), "{text}");

@@ -51,9 +51,12 @@ fn three_types_are_read_as_f32() {
 
 #[test]
 fn modules_are_listed_from_the_header() {
-    let module =
-        |name: &str, shape: &[usize]| Module { name: name.to_owned(), shape: shape.to_vec() };
-    let expected = [module("block.0", &[3, 1]), module("block.1", &[1, 2])];
+    let module = |name: &str, shape: &[usize], bias: Option<Vec<usize>>| Module {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        bias,
+    };
+    let expected = [module("block.0", &[3, 1], Some(vec![2])), module("block.1", &[1, 2], None)];
     assert_eq!(open(small()).unwrap().modules(), expected);
 }
 

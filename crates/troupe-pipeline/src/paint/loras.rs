@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use troupe_models::hash::lora_hash;
-use troupe_render::{Adapter, Scaled};
+use troupe_render::{Adapter, Scaled, Tolerance};
 
 use super::ModelFolder;
 use crate::{PipelineError, Studio, files};
@@ -45,7 +45,8 @@ impl LoraFile {
             None
         };
         let hash = lora_hash((*bytes).as_ref()).unwrap_or_default();
-        let adapter = Adapter::read(&path.display().to_string(), bytes, config.as_deref())?;
+        let (name, config) = (path.display().to_string(), config.as_deref());
+        let adapter = Adapter::read(&name, bytes, config, Tolerance::Strict)?;
         let name = path.file_stem().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self { name, hash, adapter: Arc::new(adapter) })
     }

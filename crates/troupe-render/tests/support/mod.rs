@@ -8,6 +8,7 @@ use troupe_models::config::TextFile;
 use troupe_models::weights::Weights;
 use troupe_render::{
     Adapter, Options, Painter, PainterFiles, RenderError, Scaled, TextFiles, TokenizerFiles,
+    Tolerance,
 };
 use troupe_testkit::golden_path;
 
@@ -42,7 +43,8 @@ pub(crate) fn tiny(
     let loras: Vec<Scaled> = loras
         .iter()
         .map(|&(name, scale)| {
-            let adapter = Adapter::read(name, Arc::new(bytes(name)), None).unwrap();
+            let adapter =
+                Adapter::read(name, Arc::new(bytes(name)), None, Tolerance::Strict).unwrap();
             Scaled { adapter: Arc::new(adapter), scale }
         })
         .collect();

@@ -11,7 +11,7 @@ fn golden(file: &str) -> Bytes {
 
 fn lora(name: &str) -> Arc<Adapter> {
     let bytes = golden(&format!("lora-sdxl/{name}.safetensors"));
-    Arc::new(Adapter::read(name, bytes, None).unwrap())
+    Arc::new(Adapter::read(name, bytes, None, Tolerance::Strict).unwrap())
 }
 
 /// The networks of the folder: the UNet, and the two text encoders.
@@ -89,7 +89,8 @@ fn a_module_is_not_changed_twice_under_two_names() {
         .collect();
     let (unet, texts) = folder();
     assert_eq!(unet.shape("down_blocks.0.resnets.0.time_emb_proj.weight"), Some(&[4, 16][..]));
-    let adapter = Arc::new(Adapter::read("x", file(&tensors, &[]), None).unwrap());
+    let adapter =
+        Arc::new(Adapter::read("x", file(&tensors, &[]), None, Tolerance::Strict).unwrap());
     let error = attach(&[Scaled { adapter, scale: 1.0 }], &unet, &texts).unwrap_err().to_string();
     assert!(
         error.contains("2 of its 4 tensors") && error.contains("for the same module as"),
@@ -106,7 +107,8 @@ fn a_name_that_says_no_network_means_the_one_that_it_fits() {
             ("base_model.model.encoder.layers.0.self_attn.q_proj.lora_A.weight", &[1, side], 1.0),
             ("base_model.model.encoder.layers.0.self_attn.q_proj.lora_B.weight", &[side, 1], 1.0),
         ];
-        let adapter = Arc::new(Adapter::read("x", file(&tensors, &[]), None).unwrap());
+        let adapter =
+            Arc::new(Adapter::read("x", file(&tensors, &[]), None, Tolerance::Strict).unwrap());
         let attached = attach(&[Scaled { adapter, scale: 1.0 }], &unet, texts);
         attached.map(|mut it| it.applied.remove(0).tensors.remove(0).network)
     };
