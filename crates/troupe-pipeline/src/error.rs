@@ -19,6 +19,7 @@ use crate::config::ConfigError;
 use crate::files::FileError;
 use crate::manifest::ManifestError;
 use crate::metadata::MetadataError;
+use crate::pull::PullError;
 
 /// Why a stage could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub enum PipelineError {
     /// The manifest of the models is invalid, or a model isn't there.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A model can't be pulled.
+    #[error(transparent)]
+    Pull(#[from] PullError),
     /// A document is invalid.
     #[error("`{path}`: {source}", path = path.display())]
     Document {
@@ -211,6 +215,7 @@ impl PipelineError {
             Self::Threads(_) => 4,
             Self::File(error) => error.exit_code(),
             Self::Manifest(error) => error.exit_code(),
+            Self::Pull(error) => error.exit_code(),
             Self::NoLora { .. }
             | Self::OtherModel { .. }
             | Self::OtherOriginal { .. }

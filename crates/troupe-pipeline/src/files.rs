@@ -8,7 +8,7 @@ use std::sync::Arc;
 use troupe_models::weights::Bytes;
 
 /// How the name of a file begins and ends that isn't whole yet.
-const UNFINISHED: (&str, &str) = (".troupe-", ".tmp");
+pub(crate) const UNFINISHED: (&str, &str) = (".troupe-", ".tmp");
 
 /// Why a file can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,15 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// What the system says of a file that can't be written.
+    pub(crate) fn of_writing(path: &Path, source: io::Error) -> Self {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            Self::NoSpace(path.to_owned())
+        } else {
+            Self::NotWritable { path: path.to_owned(), source }
+        }
+    }
+
     /// See [`crate::PipelineError::exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -72,13 +81,7 @@ impl FileError {
 ///
 /// If it can't be written; then what was there before is there still, and nothing else.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let failed = |source: io::Error| {
-        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            FileError::NoSpace(path.to_owned())
-        } else {
-            FileError::NotWritable { path: path.to_owned(), source }
-        }
-    };
+    let failed = |source: io::Error| FileError::of_writing(path, source);
     // A link stays one, and its file is replaced. Renamed over, a pipe or a device (`/dev/null`, for root) would be gone.
     let target = match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => fs::canonicalize(path).map_err(failed)?,

@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod paint;
 pub mod plan;
+pub mod pull;
 pub mod run;
 mod studio;
 pub mod tensors;

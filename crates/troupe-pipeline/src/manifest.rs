@@ -2,6 +2,8 @@
 
 mod hub;
 
+pub(crate) use self::hub::Address;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use troupe_core::layout::Canvas;
 use troupe_models::hash::sha256;
 
 use crate::files::{self, FileError};
+use crate::pull::{PullError, Request};
 
 /// The largest manifest that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -38,7 +41,8 @@ pub struct Manifest {
 pub struct Entry {
     /// What the configuration calls it.
     pub name: String,
-    /// From the manifest's folder: a GGUF file, a diffusers folder or checkpoint in one file, or a folder of judges.
+    /// From the manifest's folder, or `hf:org/name` in the hub's cache: a GGUF file, a diffusers folder or checkpoint
+    /// in one file, or a folder of judges.
     pub path: String,
     /// Where it comes from.
     pub source: String,
@@ -131,7 +135,7 @@ pub enum ManifestError {
     },
     /// A scheme that isn't supported.
     #[error(
-        "`{0}` isn't in the cache of the hub; it would be fetched from the internet, and this version reads local files only: name a path, or fetch it with `hf download`"
+        "`{0}` isn't in the cache of the hub, and local files only are read here: fetch it with `troupe models pull {0}`, or name a path"
     )]
     Remote(String),
     /// Another file than the manifest means.
@@ -207,8 +211,11 @@ impl Manifest {
             return Ok(Found { name: name.to_owned(), path, entry: None });
         }
         if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
-            let path = self.folder.join(&entry.path);
+            let path = self.path_of(entry);
             if !path.exists() {
+                if entry.path.starts_with("hf:") {
+                    return Err(ManifestError::Remote(name.to_owned()));
+                }
                 let home = entry.source.clone();
                 return Err(ManifestError::Missing { kind, name: name.to_owned(), path, home });
             }
@@ -226,6 +233,40 @@ impl Manifest {
         Err(ManifestError::Unknown { kind, name: name.to_owned(), known })
     }
 
+    /// Where the file or folder of a known model is, or would be.
+    pub fn path_of(&self, entry: &Entry) -> PathBuf {
+        let Some(address) = Address::parse(&entry.path) else {
+            return self.folder.join(&entry.path);
+        };
+        let hub = self.hub.clone().unwrap_or_default();
+        hub::resolve(&hub, &entry.path).unwrap_or_else(|| {
+            // Where it would be, once a commit is known.
+            let file = address.file.unwrap_or_default();
+            hub.join(address.folder()).join("snapshots").join(address.revision).join(file)
+        })
+    }
+
+    /// What pulling a model fetches: an address as it is, or that of a model whose path is one; with the hashes
+    /// that the manifest has for its files.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither.
+    pub fn pulled(&self, name: &str) -> Result<Request, PullError> {
+        let mut entries = self.planner.iter().chain(&self.painter).chain(&self.judge);
+        let entry = entries.find(|entry| entry.name == name || entry.path == name);
+        let address = entry.map_or(name, |entry| entry.path.as_str());
+        let Some(Address { file, .. }) = Address::parse(address) else {
+            return Err(PullError::Address(name.to_owned()));
+        };
+        let pins = entry.map(|entry| entry.sha256.clone()).unwrap_or_default().into_iter();
+        // A model of one file has its hash under no name.
+        let path =
+            |path: String| if path.is_empty() { file.unwrap_or_default().to_owned() } else { path };
+        let pins = pins.map(|(file, hash)| (path(file), hash)).collect();
+        Ok(Request { address: address.to_owned(), pins, variant: None })
+    }
+
     /// Compares every file of every known model with its hash.
     pub fn verify(&self) -> Vec<Verified> {
         let kinds =
@@ -233,7 +274,7 @@ impl Manifest {
         let mut verified = Vec::new();
         for (kind, entries) in kinds {
             for entry in entries {
-                let path = self.folder.join(&entry.path);
+                let path = self.path_of(entry);
                 let found = Found { name: entry.name.clone(), path, entry: Some(entry.clone()) };
                 for file in entry.sha256.keys() {
                     let problem = found.check(file).err().map(|error| error.to_string());

@@ -32,6 +32,17 @@ pub enum Progress {
         /// Tokens of the reply.
         tokens: u32,
     },
+    /// So much of a model's file is there.
+    Fetching {
+        /// Which file, from 1.
+        file: usize,
+        /// Of how many that are known so far.
+        of: usize,
+        /// Bytes that are there.
+        bytes: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// A picture has taken so many of its steps.
     Painting {
         /// Which picture, from 1.

@@ -21,7 +21,7 @@ struct Infotext {
 }
 
 fn parse(text: &str) -> Infotext {
-    let mut lines: Vec<&str> = text.trim().split('\n').collect();
+    let mut lines: Vec<&str> = text.trim().lines().collect();
     let mut settings = settings_of(lines.last().unwrap());
     if settings.len() < 3 {
         settings.clear();

@@ -114,6 +114,14 @@ pub(crate) enum ModelsCommand {
     Ls,
     /// Compare their files with their hashes
     Verify,
+    /// Fetch a model from the hub into its cache, where it is found; no other command fetches anything
+    Pull {
+        /// hf:ORG/NAME, perhaps with @REVISION and :FILE, or a name whose path in the manifest is one
+        model: String,
+        /// Which copy of the weights, such as fp16; by default that in whole precision, if it is there
+        #[arg(long)]
+        variant: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

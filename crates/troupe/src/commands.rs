@@ -43,6 +43,9 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<u8, PipelineError> {
         Command::Inspect { path } => show::inspect(arguments, path),
         Command::Models { command: ModelsCommand::Ls } => show::models(arguments),
         Command::Models { command: ModelsCommand::Verify } => show::verify(arguments),
+        Command::Models { command: ModelsCommand::Pull { model, variant } } => {
+            show::pull(arguments, model, variant.as_deref())
+        }
         Command::Lora { command: LoraCommand::Inspect { file } } => show::lora(arguments, file),
         Command::Config { command: ConfigCommand::Show } => show::config(arguments),
         Command::LlmServe => Ok(0),

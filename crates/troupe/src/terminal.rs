@@ -120,6 +120,12 @@ impl Talk for Terminal {
                 self.bar.set_message(format!("reading prompt {prompt} of {of}, tokens"));
                 self.line(format!("reading prompt {prompt} of {of}"));
             }
+            Progress::Fetching { file, of, bytes, total } => {
+                self.bar.set_length(total.max(1));
+                self.bar.set_position(bytes);
+                self.bar.set_message(format!("fetching {file} of {of}, bytes"));
+                self.line(format!("fetching {file} of {of}, {total} bytes"));
+            }
             Progress::Painting { picture, of, step, steps } => {
                 self.bar.set_length(steps as u64);
                 self.bar.set_position(step as u64);

@@ -1,8 +1,8 @@
 //! Models in the cache of Hugging Face's hub, where `huggingface_hub` and its friends put them.
 //!
 //! A repository lies in `models--ORG--NAME`: `refs/main` holds the name of a revision, and
-//! `snapshots/REVISION` its files, which are links to `blobs`. All of it is read as it is, and
-//! nothing is fetched or written.
+//! `snapshots/REVISION` its files, which are links to `blobs`. All of it is read as it is; `pull`
+//! fetches and writes.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -15,17 +15,30 @@ const LONGEST_REVISION: usize = 200;
 const LONGEST_REFERENCE: u64 = 1 << 10;
 
 /// What `hf:org/name@revision:file` names.
-#[derive(Debug, PartialEq, Eq)]
-struct Address<'a> {
-    repository: &'a str,
-    revision: &'a str,
-    file: Option<&'a str>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address<'a> {
+    pub(crate) repository: &'a str,
+    pub(crate) revision: &'a str,
+    pub(crate) file: Option<&'a str>,
+}
+
+impl<'a> Address<'a> {
+    /// Takes an address apart; `None` if it is none, or leads out of the cache.
+    pub(crate) fn parse(address: &'a str) -> Option<Self> {
+        parse(address)
+    }
+
+    /// The folder of its repository in a cache.
+    pub(crate) fn folder(self) -> String {
+        format!("models--{}", self.repository.replace('/', "--"))
+    }
 }
 
 /// The folder or file that an address means, if the cache has it.
 pub(super) fn resolve(hub: &Path, address: &str) -> Option<PathBuf> {
-    let Address { repository, revision, file } = parse(address)?;
-    let folder = hub.join(format!("models--{}", repository.replace('/', "--")));
+    let address = Address::parse(address)?;
+    let Address { revision, file, .. } = address;
+    let folder = hub.join(address.folder());
     let snapshot = snapshot(&folder, revision)?;
     match file {
         None => Some(snapshot),

@@ -8,6 +8,7 @@ use troupe_pipeline::config::{self, Config, PaintConfig};
 use troupe_pipeline::core::layout::{Canvas, Layout};
 use troupe_pipeline::core::seed::Seed;
 use troupe_pipeline::manifest::Manifest;
+use troupe_pipeline::pull::HubSettings;
 use troupe_pipeline::{ChildLog, ChildProgram, PipelineError, Studio, files};
 use troupe_plan::prompt::LONGEST_PROMPT;
 
@@ -62,6 +63,16 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<Manifest, PipelineError>
     Ok(Manifest { hub: hub(), ..models(arguments)? })
 }
 
+/// Where the hub is, and whether it may be asked, by the variables of `huggingface_hub`.
+pub(super) fn hub_settings() -> HubSettings {
+    let variable = |name: &str| std::env::var_os(name)?.into_string().ok();
+    let offline = variable("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
+    HubSettings {
+        endpoint: variable("HF_ENDPOINT").filter(|endpoint| !endpoint.is_empty()),
+        offline: ["1", "ON", "YES", "TRUE"].contains(&offline.as_str()),
+    }
+}
+
 /// Where `huggingface_hub` keeps its cache, by its own variables.
 fn hub() -> Option<PathBuf> {
     let variable = |name: &str| {
@@ -72,7 +83,8 @@ fn hub() -> Option<PathBuf> {
         let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
         variable("HF_HOME").or_else(|| Some(cache?.join("huggingface")))
     };
-    variable("HF_HUB_CACHE").or_else(|| Some(home()?.join("hub")))
+    let named = variable("HF_HUB_CACHE").or_else(|| variable("HUGGINGFACE_HUB_CACHE"));
+    named.or_else(|| Some(home()?.join("hub")))
 }
 
 fn models(arguments: &Arguments) -> Result<Manifest, PipelineError> {

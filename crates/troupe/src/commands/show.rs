@@ -6,10 +6,11 @@ use serde_json::json;
 use troupe_pipeline::PipelineError;
 use troupe_pipeline::inspect::{self, Inspected};
 use troupe_pipeline::paint::LoraFile;
+use troupe_pipeline::pull::{self, PullError, Request};
 
 use super::setup;
 use crate::arguments::Arguments;
-use crate::terminal::{plain, print};
+use crate::terminal::{Terminal, plain, print};
 
 pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, PipelineError> {
     if !path.is_dir() {
@@ -98,7 +99,7 @@ pub(super) fn models(arguments: &Arguments) -> Result<u8, PipelineError> {
     }
     for (kind, entries) in kinds {
         for entry in entries {
-            let path = manifest.folder.join(&entry.path);
+            let path = manifest.path_of(entry);
             let state = if path.exists() { "there" } else { "missing" };
             print(&format!(
                 "{kind:<7}  {:<16} {state:<8} {:<12} {}\n         {}\n",
@@ -108,6 +109,26 @@ pub(super) fn models(arguments: &Arguments) -> Result<u8, PipelineError> {
                 entry.source
             ));
         }
+    }
+    Ok(0)
+}
+
+pub(super) fn pull(
+    arguments: &Arguments,
+    model: &str,
+    variant: Option<&str>,
+) -> Result<u8, PipelineError> {
+    let manifest = setup::manifest(arguments)?;
+    let request = Request { variant: variant.map(str::to_owned), ..manifest.pulled(model)? };
+    let cache = manifest.hub.as_deref().ok_or(PullError::NoCache)?;
+    let mut hub = pull::connect(&setup::hub_settings())?;
+    let mut terminal = Terminal::new(arguments.quiet);
+    let pulled = pull::pull(&mut *hub, cache, &request, &mut terminal)?;
+    drop(terminal);
+    if arguments.json {
+        print(&format!("{:#}\n", json!(pulled)));
+    } else {
+        print(&format!("{}\n", pulled.path.display()));
     }
     Ok(0)
 }

@@ -5,6 +5,7 @@
 mod bad_documents;
 mod bad_weights;
 mod commands;
+mod pull;
 mod repaint;
 #[path = "../support/mod.rs"]
 mod support;
