@@ -9,6 +9,7 @@
 //! level. [`UNet::forward`] then runs one step for all rows of a batch in one pass.
 
 mod block;
+mod bound;
 mod build;
 mod conditioning;
 mod config;
@@ -24,6 +25,7 @@ use troupe_core::region::TokenGrid;
 use troupe_nn::{Conv2d, GroupNorm, NnError, silu};
 
 use self::block::{DownBlock, MidBlock, UpBlock};
+use self::bound::Bound;
 pub use self::conditioning::{Added, Conditioning, Isolation, PreparedContext};
 pub use self::config::{Addition, Downsampling, Level, UNetConfig, UNetConfigError};
 use self::time::{AddedEmbedding, TimeEmbedding};
@@ -33,14 +35,14 @@ use crate::weights::{Weights, WeightsError};
 #[derive(Debug)]
 pub struct UNet {
     config: UNetConfig,
-    conv_in: Conv2d,
+    conv_in: Bound<Conv2d>,
     time_embedding: TimeEmbedding,
     added_embedding: Option<AddedEmbedding>,
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
-    conv_out: Conv2d,
+    conv_out: Bound<Conv2d>,
 }
 
 /// Where in a UNet a feature map is.
@@ -146,7 +148,13 @@ impl UNet {
             up_blocks.push(UpBlock::new(&config, level, &mut attentions, &weights)?);
         }
         Ok(Self {
-            conv_in: build::conv2d(&weights.at("conv_in"), [config.in_channels, first], 3, 1, 1)?,
+            conv_in: build::bound_conv2d(
+                &weights.at("conv_in"),
+                [config.in_channels, first],
+                3,
+                1,
+                1,
+            )?,
             time_embedding: TimeEmbedding::new(&config, weights)?,
             added_embedding: AddedEmbedding::new(&config, weights)?,
             down_blocks,
@@ -158,7 +166,7 @@ impl UNet {
                 config.norm_num_groups,
                 config.norm_eps,
             )?,
-            conv_out: build::conv2d(
+            conv_out: build::bound_conv2d(
                 &weights.at("conv_out"),
                 [first, config.out_channels],
                 3,
@@ -215,7 +223,7 @@ impl UNet {
         // Every residual block begins its part with silu; the embedding is the same for all.
         let embedding = silu(&context.add_to(self.time_embedding.forward(timestep)?)?)?;
 
-        let mut x = self.conv_in.forward(latents)?;
+        let mut x = self.conv_in.forward(latents, context.masks(0))?;
         observe(Stage::ConvIn, &x);
         let mut skips = vec![x.clone()];
         for (index, block) in self.down_blocks.iter().enumerate() {
@@ -229,7 +237,7 @@ impl UNet {
             observe(Stage::Up(index), &x);
         }
         let x = self.conv_norm_out.forward_silu(&x)?;
-        Ok(self.conv_out.forward(&x)?)
+        self.conv_out.forward(&x, context.masks(0))
     }
 
     /// Computes what depends on the prompts only, for latents of `height` rows and `width` columns.
@@ -237,7 +245,8 @@ impl UNet {
     /// `rows` are the rows of the batch, for instance the negative prompt and the prompt.
     /// `regions` are the boxes of those that are [`Conditioning::Regional`], and say which tokens
     /// are isolated from one another, in all rows. `added` is one for each row where the network
-    /// has an [`Addition`], and empty where it has none.
+    /// has an [`Addition`], and empty where it has none. `bound` are for each region the LoRAs of its
+    /// subject, by their numbers in [`Weights::with_bound`]; empty if there are none.
     ///
     /// # Errors
     ///
@@ -248,6 +257,7 @@ impl UNet {
         rows: &[Conditioning],
         added: &[Added],
         regions: Option<&troupe_core::region::Regions>,
+        bound: &[Vec<usize>],
         latents: TokenGrid,
     ) -> Result<PreparedContext, UNetError> {
         let mut layers = Vec::new();
@@ -264,6 +274,6 @@ impl UNet {
         }
         let added =
             self.added_embedding.as_ref().map(|layers| layers.forward(added)).transpose()?;
-        PreparedContext::new(&self.config, &layers, rows, regions, latents, added)
+        PreparedContext::new(&self.config, &layers, rows, regions, bound, latents, added)
     }
 }

@@ -20,7 +20,7 @@ use safetensors::Dtype;
 pub(crate) use self::file::TensorFile;
 pub(crate) use self::header::{Entry, printable};
 pub use self::shards::ShardIndex;
-use crate::lora::AdapterSet;
+use crate::lora::{AdapterSet, LowRank};
 
 /// The bytes of a file: a memory map, or a `Vec<u8>`.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -32,6 +32,8 @@ pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub struct Weights {
     set: Arc<TensorSet>,
     adapters: Arc<AdapterSet>,
+    /// LoRAs that are bound to subjects.
+    bound: Arc<Vec<AdapterSet>>,
     /// Invariant: empty, or ends with a dot.
     prefix: String,
 }
@@ -66,6 +68,20 @@ pub(crate) enum Part {
     },
     /// A matrix with rows and columns exchanged.
     Transposed,
+}
+
+/// What a LoRA that is bound to a subject does to a weight.
+#[derive(Debug)]
+pub(crate) enum BoundUpdate {
+    /// It adds `up · down`.
+    LowRank {
+        /// A, `(rank, in, …)`.
+        down: Tensor,
+        /// B with scale and alpha / rank, `(out, rank)`.
+        up: Tensor,
+    },
+    /// It makes this of it.
+    Merged(Tensor),
 }
 
 /// A module of a network as the header of its file shows it: a name and a weight.
@@ -204,7 +220,7 @@ impl Weights {
     /// A network whose tensors lie anywhere.
     pub(crate) fn of(name: String, tensors: BTreeMap<String, View>) -> Self {
         let set = Arc::new(TensorSet { name, tensors });
-        Self { set, adapters: Arc::default(), prefix: String::new() }
+        Self { set, adapters: Arc::default(), bound: Arc::default(), prefix: String::new() }
     }
 
     /// The same tensors, changed by LoRAs as they are read.
@@ -216,6 +232,54 @@ impl Weights {
     /// The LoRAs by which they are changed as they are read.
     pub fn adapters(&self) -> &AdapterSet {
         &self.adapters
+    }
+
+    /// The same tensors, with LoRAs that are added where their subjects are, and not to the weights.
+    #[must_use]
+    pub fn with_bound(self, loras: Vec<AdapterSet>) -> Self {
+        Self { bound: Arc::new(loras), ..self }
+    }
+
+    /// What each bound LoRA that changes the tensor `name` does to it, by its number.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor or a LoRA's can't be read.
+    pub(crate) fn bound(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Vec<(usize, BoundUpdate)>, WeightsError> {
+        let key = self.key(name);
+        let mut updates = Vec::new();
+        for (lora, set) in self.bound.iter().enumerate() {
+            if !set.changes(&key) {
+                continue;
+            }
+            let tensor = |source| WeightsError::Tensor {
+                file: self.set.name.clone(),
+                key: printable(&key, 200),
+                source: Box::new(source),
+            };
+            let update = match set.low_rank(&key)?.as_deref() {
+                Some([LowRank { down, up, multiplier }]) => {
+                    let shape = [&down.dims()[..1], &shape[1..]].concat();
+                    BoundUpdate::LowRank {
+                        down: down.reshape(shape).map_err(tensor)?,
+                        up: up.affine(*multiplier, 0.0).map_err(tensor)?,
+                    }
+                }
+                _ => {
+                    let weight = self.get(name, shape)?;
+                    let values = weight.flatten_all().and_then(|it| it.to_vec1()).map_err(tensor)?;
+                    let merged = set.merge(&key, shape, values)?;
+                    let merged = Tensor::from_vec(merged, shape, &Device::Cpu);
+                    BoundUpdate::Merged(merged.map_err(tensor)?)
+                }
+            };
+            updates.push((lora, update));
+        }
+        Ok(updates)
     }
 
     /// The tensors under `name`, a part of a path: `weights.at("down_blocks").at(0)`.

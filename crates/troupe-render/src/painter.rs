@@ -226,7 +226,7 @@ impl Painter {
         let time_ids = [height, width, 0.0, 0.0, height, width];
         let added: Vec<Added> =
             pooled.into_iter().map(|pooled| Added { pooled, time_ids }).collect();
-        let context = self.unet.prepare(&rows, &added, regions.as_ref(), grid)?;
+        let context = self.unet.prepare(&rows, &added, regions.as_ref(), &[], grid)?;
         Ok((context, notes))
     }
 }

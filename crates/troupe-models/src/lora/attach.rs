@@ -209,6 +209,11 @@ impl AdapterSet {
         both.filter(differ).cloned().collect()
     }
 
+    /// Whether a weight becomes another.
+    pub(crate) fn changes(&self, weight: &str) -> bool {
+        self.merges.contains_key(weight)
+    }
+
     /// The updates of a weight as pairs of matrices, in order; `None` where one of them is no plain LoRA.
     ///
     /// # Errors

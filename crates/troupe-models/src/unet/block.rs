@@ -4,7 +4,9 @@ use candle_core::Tensor;
 use troupe_nn::{Conv2d, Padding, upsample_nearest};
 
 use super::{
-    UNetError, build,
+    UNetError,
+    bound::Bound,
+    build,
     conditioning::{Isolation, PreparedContext},
     config::{Downsampling, UNetConfig},
     residual::ResidualBlock,
@@ -15,9 +17,10 @@ use crate::weights::Weights;
 /// `DownBlock2D` or `CrossAttnDownBlock2D`.
 #[derive(Debug)]
 pub(super) struct DownBlock {
+    level: usize,
     layers: Vec<BlockLayer>,
     /// Halves the image; the last block doesn't.
-    downsampler: Option<Conv2d>,
+    downsampler: Option<Bound<Conv2d>>,
 }
 
 /// `UNetMidBlock2DCrossAttn`.
@@ -25,21 +28,34 @@ pub(super) struct DownBlock {
 pub(super) struct MidBlock {
     first: BlockLayer,
     last: ResidualBlock,
+    level: usize,
 }
 
 /// `UpBlock2D` or `CrossAttnUpBlock2D`.
 #[derive(Debug)]
 pub(super) struct UpBlock {
+    level: usize,
     layers: Vec<BlockLayer>,
     /// Follows the doubling of the image; the last block has none.
-    upsampler: Option<Conv2d>,
+    upsampler: Option<Bound<Conv2d>>,
 }
 
 /// A residual block, and a transformer where the block attends to the prompt.
 #[derive(Debug)]
 struct BlockLayer {
+    level: usize,
     residual: ResidualBlock,
     transformer: Option<Transformer>,
+}
+
+/// Where in a network a layer of a block is.
+#[derive(Clone, Copy)]
+struct Place {
+    level: usize,
+    /// Counted in the block.
+    layer: usize,
+    /// Whether the block attends to the prompt.
+    attends: bool,
 }
 
 impl DownBlock {
@@ -54,9 +70,9 @@ impl DownBlock {
         let mut inputs = config.levels[level.saturating_sub(1)].channels;
         let mut layers = Vec::new();
         for layer in 0..of_level.layers {
-            let attends = of_level.down_attends.then_some(level);
+            let place = Place { level, layer, attends: of_level.down_attends };
             let sizes = [inputs, channels];
-            layers.push(BlockLayer::new(config, sizes, layer, attends, attentions, weights)?);
+            layers.push(BlockLayer::new(config, sizes, place, attentions, weights)?);
             inputs = channels;
         }
         let downsampler = if level + 1 < config.levels.len() {
@@ -65,11 +81,11 @@ impl DownBlock {
                 Downsampling::RightAndBottom => Padding::RIGHT_AND_BOTTOM,
             };
             let weights = weights.at("downsamplers").at(0).at("conv");
-            Some(build::conv2d(&weights, [channels, channels], 3, 2, padding)?)
+            Some(build::bound_conv2d(&weights, [channels, channels], 3, 2, padding)?)
         } else {
             None
         };
-        Ok(Self { layers, downsampler })
+        Ok(Self { level, layers, downsampler })
     }
 
     /// Leaves what the up block on the same level needs on `skips`.
@@ -89,7 +105,7 @@ impl DownBlock {
             skips.push(x.clone());
         }
         if let Some(downsampler) = &self.downsampler {
-            x = downsampler.forward(&x)?;
+            x = downsampler.forward(&x, context.masks(self.level + 1))?;
             skips.push(x.clone());
         }
         Ok(x)
@@ -108,9 +124,11 @@ impl MidBlock {
     ) -> Result<Self, UNetError> {
         let level = config.levels.len() - 1;
         let sizes = [config.levels[level].channels; 2];
+        let place = Place { level, layer: 0, attends: true };
         Ok(Self {
-            first: BlockLayer::new(config, sizes, 0, Some(level), attentions, weights)?,
+            first: BlockLayer::new(config, sizes, place, attentions, weights)?,
             last: ResidualBlock::new(config, sizes, &weights.at("resnets").at(1))?,
+            level,
         })
     }
 
@@ -123,7 +141,7 @@ impl MidBlock {
         isolation: Isolation,
     ) -> Result<Tensor, UNetError> {
         let x = self.first.forward(x, embedding, context, isolation)?;
-        self.last.forward(&x, embedding)
+        self.last.forward(&x, embedding, context.masks(self.level))
     }
 
     pub(super) fn cross_attentions<'a>(&'a self, layers: &mut Vec<&'a CrossAttention>) {
@@ -148,17 +166,17 @@ impl UpBlock {
         for layer in 0..=of_level.layers {
             let hidden = if layer == 0 { below } else { channels };
             let skip = if layer == of_level.layers { above } else { channels };
-            let attends = of_level.up_attends.then_some(level);
+            let place = Place { level, layer, attends: of_level.up_attends };
             let sizes = [hidden + skip, channels];
-            layers.push(BlockLayer::new(config, sizes, layer, attends, attentions, weights)?);
+            layers.push(BlockLayer::new(config, sizes, place, attentions, weights)?);
         }
         let upsampler = if level == 0 {
             None
         } else {
             let weights = weights.at("upsamplers").at(0).at("conv");
-            Some(build::conv2d(&weights, [channels, channels], 3, 1, 1)?)
+            Some(build::bound_conv2d(&weights, [channels, channels], 3, 1, 1)?)
         };
-        Ok(Self { layers, upsampler })
+        Ok(Self { level, layers, upsampler })
     }
 
     /// Takes what the down blocks left on `skips`, the last first.
@@ -181,7 +199,8 @@ impl UpBlock {
         }
         if let (Some(upsampler), Some(skip)) = (&self.upsampler, skips.last()) {
             let (_, height, width, _) = skip.dims4()?;
-            x = upsampler.forward(&upsample_nearest(&x, height, width)?)?;
+            let above = context.masks(self.level.saturating_sub(1));
+            x = upsampler.forward(&upsample_nearest(&x, height, width)?, above)?;
         }
         Ok(x)
     }
@@ -192,22 +211,21 @@ impl UpBlock {
 }
 
 impl BlockLayer {
-    /// `attends` is the level of the transformer, if the block has them.
     fn new(
         config: &UNetConfig,
         sizes: [usize; 2],
-        layer: usize,
-        attends: Option<usize>,
+        Place { level, layer, attends }: Place,
         attentions: &mut usize,
         weights: &Weights,
     ) -> Result<Self, UNetError> {
         let residual = ResidualBlock::new(config, sizes, &weights.at("resnets").at(layer))?;
-        let transformer = attends
-            .map(|level| {
-                Transformer::new(config, level, attentions, &weights.at("attentions").at(layer))
-            })
-            .transpose()?;
-        Ok(Self { residual, transformer })
+        let transformer = if attends {
+            let weights = weights.at("attentions").at(layer);
+            Some(Transformer::new(config, level, attentions, &weights)?)
+        } else {
+            None
+        };
+        Ok(Self { level, residual, transformer })
     }
 
     /// Shape `(batch, height, width, in)` → `(batch, height, width, out)`.
@@ -218,7 +236,7 @@ impl BlockLayer {
         context: &PreparedContext,
         isolation: Isolation,
     ) -> Result<Tensor, UNetError> {
-        let x = self.residual.forward(x, embedding)?;
+        let x = self.residual.forward(x, embedding, context.masks(self.level))?;
         match &self.transformer {
             Some(transformer) => transformer.forward(&x, context, isolation),
             None => Ok(x),

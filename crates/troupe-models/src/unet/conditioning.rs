@@ -8,12 +8,13 @@
 //! It follows that a row without regions is plain attention, and that one region over the whole
 //! image with `base_ratio` 0 is its prompt alone, both bit for bit.
 
-use candle_core::Tensor;
-use troupe_core::region::{Regions, TokenGrid};
+use candle_core::{Device, Tensor};
+use troupe_core::region::{RegionMap, Regions, TokenGrid};
 use troupe_nn::{Part, attention, gather_tokens, mix_tokens};
 
 use super::{
     UNetError,
+    bound::Masks,
     config::{Addition, Downsampling, UNetConfig},
     transformer::CrossAttention,
 };
@@ -61,6 +62,8 @@ pub struct PreparedContext {
     rows: Vec<Row>,
     /// For each level: the subject of each token. Empty without regions.
     owners: Vec<Vec<Option<usize>>>,
+    /// For each level: where the subjects of each bound LoRA are. Empty without bound LoRAs.
+    masks: Vec<Vec<Option<Tensor>>>,
     /// What is added to the timestep's embedding, in each row: `(rows, time_embedding_dim)`.
     added: Option<Tensor>,
 }
@@ -105,6 +108,7 @@ impl PreparedContext {
         layers: &[&CrossAttention],
         rows: &[Conditioning],
         regions: Option<&Regions>,
+        bound: &[Vec<usize>],
         latents: TokenGrid,
         added: Option<Tensor>,
     ) -> Result<Self, UNetError> {
@@ -121,15 +125,17 @@ impl PreparedContext {
             let first_prompt = prompts.len();
             let levels = match row {
                 Conditioning::Plain(prompt) => {
-                    prompts.push(checked(prompt, config.cross_attention_dim)?);
+                    prompts.push((checked(prompt, config.cross_attention_dim)?, &[][..]));
                     grids.iter().map(|_| Listening::One { prompt: 0 }).collect()
                 }
                 Conditioning::Regional { base, regions } => {
                     if regions.len() != boxes {
                         return Err(UNetError::Regions { prompts: regions.len(), boxes });
                     }
-                    for prompt in std::iter::once(base).chain(regions) {
-                        prompts.push(checked(prompt, config.cross_attention_dim)?);
+                    prompts.push((checked(base, config.cross_attention_dim)?, &[]));
+                    for (subject, prompt) in regions.iter().enumerate() {
+                        let loras = bound.get(subject).map_or(&[][..], Vec::as_slice);
+                        prompts.push((checked(prompt, config.cross_attention_dim)?, loras));
                     }
                     if maps.is_empty() {
                         grids.iter().map(|_| Listening::One { prompt: 0 }).collect()
@@ -149,14 +155,15 @@ impl PreparedContext {
         let mut attentions = Vec::with_capacity(layers.len());
         for layer in layers {
             let mut of_prompts = Vec::with_capacity(prompts.len());
-            for prompt in &prompts {
-                let [key, value] = layer.key_value(prompt)?;
+            for (prompt, loras) in &prompts {
+                let [key, value] = layer.key_value(prompt, loras)?;
                 of_prompts.push(KeyValue { key, value });
             }
             attentions.push(of_prompts);
         }
+        let masks = maps.iter().map(|map| masks(map, bound)).collect::<Result<_, _>>()?;
         let owners = maps.into_iter().map(|map| map.owner).collect();
-        Ok(Self { latents, attentions, rows: prepared_rows, owners, added })
+        Ok(Self { latents, attentions, rows: prepared_rows, owners, masks, added })
     }
 
     /// The size of the latents for which this was prepared.
@@ -183,6 +190,11 @@ impl PreparedContext {
     pub(super) fn owners(&self, level: usize) -> Option<&[Option<usize>]> {
         let owners = self.owners.get(level)?;
         owners.iter().any(Option::is_some).then_some(owners)
+    }
+
+    /// Where the subjects of each bound LoRA are on a level.
+    pub(super) fn masks(&self, level: usize) -> Masks<'_> {
+        self.masks.get(level).map_or(&[], Vec::as_slice)
     }
 
     /// Attention number `index` of the tokens to the prompts of their rows, before `to_out`.
@@ -245,6 +257,23 @@ impl Listening {
         }
         Self::Several(several)
     }
+}
+
+/// Where the subjects of each bound LoRA are: the sum of their regions' weights, `(tokens,)`.
+fn masks(map: &RegionMap, bound: &[Vec<usize>]) -> Result<Vec<Option<Tensor>>, UNetError> {
+    let count = bound.iter().flatten().max().map_or(0, |last| last + 1);
+    let mask = |lora: usize| {
+        let mut sum = vec![0.0_f32; map.base.len()];
+        for (weights, loras) in map.regions.iter().zip(bound) {
+            for _ in loras.iter().filter(|&&it| it == lora) {
+                sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
+            }
+        }
+        let tokens = sum.len();
+        let anywhere = sum.iter().any(|&weight| weight != 0.0);
+        anywhere.then(|| Ok(Tensor::from_vec(sum, tokens, &Device::Cpu)?)).transpose()
+    };
+    (0..count).map(mask).collect()
 }
 
 /// The tokens of each level.

@@ -1,4 +1,7 @@
 //! The UNet against diffusers, and what regions promise.
+
+mod bound;
+
 use std::{fs, sync::Arc};
 
 use candle_core::{Device, Tensor};
@@ -56,7 +59,7 @@ fn check_blocks(name: &str) {
     let contexts = tensor(&golden, "input.contexts");
     let rows = [0, 1].map(|row| Conditioning::Plain(contexts.get(row).unwrap()));
     let added = added(&unet, &golden);
-    let context = unet.prepare(&rows, &added, None, grid(&latents)).unwrap();
+    let context = unet.prepare(&rows, &added, None, &[], grid(&latents)).unwrap();
     let timestep = f64::from(golden.tensor("input.timestep").0[0]);
     let mut seen = 0;
     let mut observe = |stage: Stage, x: &Tensor| {
@@ -116,13 +119,14 @@ fn what_is_told_beside_the_timestep_is_wanted_as_often_as_the_network_has_it() {
     let contexts = tensor(&golden, "input.contexts");
     let rows = [0, 1].map(|row| Conditioning::Plain(contexts.get(row).unwrap()));
     let size = TokenGrid { height: 6, width: 5 };
-    let refused = |added: &[Added]| unet.prepare(&rows, added, None, size).unwrap_err().to_string();
+    let refused =
+        |added: &[Added]| unet.prepare(&rows, added, None, &[], size).unwrap_err().to_string();
     assert_eq!(refused(&[]), "0 pooled texts were given, and this UNet wants 2");
     let mut added = added(&unet, &golden);
     added[1].pooled = contexts.get(0).unwrap();
     assert_eq!(refused(&added), "a pooled text has shape [6, 16], and (10,) was wanted");
     let it = Regional::read();
-    let error = it.unet.prepare(&it.rows(), &added, Some(&it.regions), size).unwrap_err();
+    let error = it.unet.prepare(&it.rows(), &added, Some(&it.regions), &[], size).unwrap_err();
     assert_eq!(error.to_string(), "2 pooled texts were given, and this UNet wants 0");
 }
 
@@ -170,7 +174,7 @@ impl Regional {
         regions: Option<&Regions>,
         isolation: Isolation,
     ) -> Tensor {
-        let context = self.unet.prepare(rows, &[], regions, grid(&self.latents)).unwrap();
+        let context = self.unet.prepare(rows, &[], regions, &[], grid(&self.latents)).unwrap();
         self.unet.forward(&self.latents, 421.0, &context, isolation).unwrap()
     }
 }
@@ -262,7 +266,7 @@ fn an_isolated_subject_does_not_hear_of_another_prompt() {
             Conditioning::Plain(it.contexts.get(0).unwrap()),
             Conditioning::Regional { base, regions: prompts },
         ];
-        let context = it.unet.prepare(&rows, &[], Some(&regions), grid(&it.latents)).unwrap();
+        let context = it.unet.prepare(&rows, &[], Some(&regions), &[], grid(&it.latents)).unwrap();
         let query = Tensor::ones((2, 240, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
         context.attend(&query, 0, 0, 2).unwrap()
     };
@@ -283,20 +287,20 @@ fn wrong_inputs_are_refused() {
     let size = grid(&it.latents);
     let message = |result: Result<PreparedContext, UNetError>| result.unwrap_err().to_string();
     assert_eq!(
-        message(it.unet.prepare(&rows, &[], None, size)),
+        message(it.unet.prepare(&rows, &[], None, &[], size)),
         "3 prompts were given for 0 regions"
     );
     let short = [Conditioning::Plain(it.latents.clone())];
     assert_eq!(
-        message(it.unet.prepare(&short, &[], None, size)),
+        message(it.unet.prepare(&short, &[], None, &[], size)),
         "an encoded prompt has shape [2, 12, 20, 4], and (tokens, 16) was wanted"
     );
     let nothing = TokenGrid { height: 0, width: 4 };
     assert_eq!(
-        message(it.unet.prepare(&rows, &[], Some(&it.regions), nothing)),
+        message(it.unet.prepare(&rows, &[], Some(&it.regions), &[], nothing)),
         "latents of 0 x 4 are too small to be halved 2 times"
     );
-    let context = it.unet.prepare(&rows, &[], Some(&it.regions), size).unwrap();
+    let context = it.unet.prepare(&rows, &[], Some(&it.regions), &[], size).unwrap();
     let latents = it.latents.narrow(1, 0, 6).unwrap();
     assert_eq!(
         it.unet.forward(&latents, 1.0, &context, Isolation::Free).unwrap_err().to_string(),

@@ -4,7 +4,9 @@ use candle_core::Tensor;
 use troupe_nn::{GroupNorm, LayerNorm, Linear, Mask, add, attention, geglu};
 
 use super::{
-    UNetError, build,
+    UNetError,
+    bound::{Bound, Masks},
+    build,
     conditioning::{Isolation, PreparedContext},
     config::{Level, UNetConfig},
 };
@@ -15,9 +17,9 @@ use crate::weights::Weights;
 pub(super) struct Transformer {
     level: usize,
     norm: GroupNorm,
-    proj_in: Linear,
+    proj_in: Bound<Linear>,
     blocks: Vec<TransformerBlock>,
-    proj_out: Linear,
+    proj_out: Bound<Linear>,
 }
 
 /// Self-attention, cross-attention and a feed-forward network: `BasicTransformerBlock`.
@@ -28,18 +30,18 @@ struct TransformerBlock {
     norm2: LayerNorm,
     cross_attention: CrossAttention,
     norm3: LayerNorm,
-    feed_forward_in: Linear,
-    feed_forward_out: Linear,
+    feed_forward_in: Bound<Linear>,
+    feed_forward_out: Bound<Linear>,
 }
 
 /// Attention of the tokens to one another: `attn1`.
 #[derive(Debug)]
 struct SelfAttention {
     heads: usize,
-    to_q: Linear,
-    to_k: Linear,
-    to_v: Linear,
-    to_out: Linear,
+    to_q: Bound<Linear>,
+    to_k: Bound<Linear>,
+    to_v: Bound<Linear>,
+    to_out: Bound<Linear>,
 }
 
 /// Attention of the tokens to prompts: `attn2`.
@@ -48,10 +50,10 @@ pub(super) struct CrossAttention {
     /// The number of this attention in the network, by which a prepared context knows it.
     index: usize,
     heads: usize,
-    to_q: Linear,
-    to_k: Linear,
-    to_v: Linear,
-    to_out: Linear,
+    to_q: Bound<Linear>,
+    to_k: Bound<Linear>,
+    to_v: Bound<Linear>,
+    to_out: Bound<Linear>,
 }
 
 impl Transformer {
@@ -64,15 +66,13 @@ impl Transformer {
     ) -> Result<Self, UNetError> {
         let of_level = config.levels[level];
         let channels = of_level.channels;
-        let projection = |name: &str| -> Result<Linear, UNetError> {
+        let projection = |name: &str| {
             let weights = weights.at(name);
             if config.use_linear_projection {
-                return build::linear(&weights, [channels, channels]);
+                build::bound_linear(&weights, [channels, channels])
+            } else {
+                build::bound_pointwise(&weights, [channels, channels])
             }
-            // A 1 × 1 kernel is a matrix.
-            let weight = weights.get("weight", &[channels, channels, 1, 1])?;
-            let weight = weight.reshape((channels, channels))?;
-            Ok(Linear::new(weight, Some(weights.get("bias", &[channels])?))?)
         };
         let mut blocks = Vec::new();
         for block in 0..of_level.transformer_layers {
@@ -98,13 +98,14 @@ impl Transformer {
         context: &PreparedContext,
         isolation: Isolation,
     ) -> Result<Tensor, UNetError> {
+        let masks = context.masks(self.level);
         let (batch, height, width, channels) = x.dims4()?;
         let tokens = self.norm.forward(x)?.reshape((batch, height * width, channels))?;
-        let mut tokens = self.proj_in.forward(&tokens)?;
+        let mut tokens = self.proj_in.forward(&tokens, masks)?;
         for block in &self.blocks {
             tokens = block.forward(&tokens, self.level, context, isolation)?;
         }
-        let tokens = self.proj_out.forward(&tokens)?;
+        let tokens = self.proj_out.forward(&tokens, masks)?;
         Ok(add(&tokens.reshape(x.shape())?, x)?)
     }
 
@@ -130,8 +131,11 @@ impl TransformerBlock {
             norm2: build::layer_norm(&weights.at("norm2"), channels)?,
             cross_attention: CrossAttention::new(config, level, index, &weights.at("attn2"))?,
             norm3: build::layer_norm(&weights.at("norm3"), channels)?,
-            feed_forward_in: build::linear(&feed_forward.at(0).at("proj"), [channels, doubled])?,
-            feed_forward_out: build::linear(&feed_forward.at(2), [inner, channels])?,
+            feed_forward_in: build::bound_linear(
+                &feed_forward.at(0).at("proj"),
+                [channels, doubled],
+            )?,
+            feed_forward_out: build::bound_linear(&feed_forward.at(2), [inner, channels])?,
         })
     }
 
@@ -147,11 +151,12 @@ impl TransformerBlock {
             Isolation::Free => None,
             Isolation::Isolated => context.owners(level),
         };
-        let x = add(&self.self_attention.forward(&self.norm1.forward(x)?, owners)?, x)?;
+        let masks = context.masks(level);
+        let x = add(&self.self_attention.forward(&self.norm1.forward(x)?, owners, masks)?, x)?;
         let mixed = self.cross_attention.forward(&self.norm2.forward(&x)?, level, context)?;
         let x = add(&mixed, &x)?;
-        let hidden = geglu(&self.feed_forward_in.forward(&self.norm3.forward(&x)?)?)?;
-        Ok(add(&self.feed_forward_out.forward(&hidden)?, &x)?)
+        let hidden = geglu(&self.feed_forward_in.forward(&self.norm3.forward(&x)?, masks)?)?;
+        Ok(add(&self.feed_forward_out.forward(&hidden, masks)?, &x)?)
     }
 }
 
@@ -160,21 +165,26 @@ impl SelfAttention {
         let square = [level.channels; 2];
         Ok(Self {
             heads: level.heads,
-            to_q: build::linear_without_bias(&weights.at("to_q"), square)?,
-            to_k: build::linear_without_bias(&weights.at("to_k"), square)?,
-            to_v: build::linear_without_bias(&weights.at("to_v"), square)?,
-            to_out: build::linear(&weights.at("to_out").at(0), square)?,
+            to_q: build::bound_linear_without_bias(&weights.at("to_q"), square)?,
+            to_k: build::bound_linear_without_bias(&weights.at("to_k"), square)?,
+            to_v: build::bound_linear_without_bias(&weights.at("to_v"), square)?,
+            to_out: build::bound_linear(&weights.at("to_out").at(0), square)?,
         })
     }
 
     /// Tokens of different `owners` don't see one another.
     ///
     /// Shape `(batch, tokens, channels)` → the same.
-    fn forward(&self, x: &Tensor, owners: Option<&[Option<usize>]>) -> Result<Tensor, UNetError> {
-        let query = self.to_q.forward(x)?;
-        let (key, value) = (self.to_k.forward(x)?, self.to_v.forward(x)?);
+    fn forward(
+        &self,
+        x: &Tensor,
+        owners: Option<&[Option<usize>]>,
+        masks: Masks<'_>,
+    ) -> Result<Tensor, UNetError> {
+        let query = self.to_q.forward(x, masks)?;
+        let (key, value) = (self.to_k.forward(x, masks)?, self.to_v.forward(x, masks)?);
         let mixed = attention(&query, &key, &value, self.heads, owners.map(Mask::Groups))?;
-        Ok(self.to_out.forward(&mixed)?)
+        self.to_out.forward(&mixed, masks)
     }
 }
 
@@ -190,18 +200,22 @@ impl CrossAttention {
         Ok(Self {
             index,
             heads: level.heads,
-            to_q: build::linear_without_bias(&weights.at("to_q"), square)?,
-            to_k: build::linear_without_bias(&weights.at("to_k"), from_text)?,
-            to_v: build::linear_without_bias(&weights.at("to_v"), from_text)?,
-            to_out: build::linear(&weights.at("to_out").at(0), square)?,
+            to_q: build::bound_linear_without_bias(&weights.at("to_q"), square)?,
+            to_k: build::bound_linear_without_bias(&weights.at("to_k"), from_text)?,
+            to_v: build::bound_linear_without_bias(&weights.at("to_v"), from_text)?,
+            to_out: build::bound_linear(&weights.at("to_out").at(0), square)?,
         })
     }
 
-    /// The key and the value of an encoded prompt.
+    /// The key and the value of an encoded prompt, with the LoRAs of the subject whose prompt it is.
     ///
     /// Shape `(1, tokens, cross_attention_dim)` → twice `(1, tokens, channels)`.
-    pub(super) fn key_value(&self, prompt: &Tensor) -> Result<[Tensor; 2], UNetError> {
-        Ok([self.to_k.forward(prompt)?, self.to_v.forward(prompt)?])
+    pub(super) fn key_value(
+        &self,
+        prompt: &Tensor,
+        loras: &[usize],
+    ) -> Result<[Tensor; 2], UNetError> {
+        Ok([self.to_k.forward_with(prompt, loras)?, self.to_v.forward_with(prompt, loras)?])
     }
 
     /// Shape `(batch, tokens, channels)` → the same.
@@ -211,8 +225,9 @@ impl CrossAttention {
         level: usize,
         context: &PreparedContext,
     ) -> Result<Tensor, UNetError> {
-        let query = self.to_q.forward(x)?;
+        let masks = context.masks(level);
+        let query = self.to_q.forward(x, masks)?;
         let mixed = context.attend(&query, self.index, level, self.heads)?;
-        Ok(self.to_out.forward(&mixed)?)
+        self.to_out.forward(&mixed, masks)
     }
 }
