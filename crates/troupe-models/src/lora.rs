@@ -22,7 +22,7 @@ use serde::Serialize;
 
 pub use self::adapter::{Adapter, Skipped, Tolerance};
 pub use self::alpha::AlphaSource;
-pub use self::attach::{AdapterSet, Applied, AppliedTensor, Attached, LowRank, Scaled, attach};
+pub use self::attach::{AdapterSet, Applied, AppliedTensor, Attached, LowRank, Scaled, attach, bind};
 pub use self::inspect::{Inspection, UsedAlpha};
 pub use self::module::Kind;
 pub use self::names::Dialect;
@@ -78,6 +78,17 @@ pub enum LoraError {
         /// The first of them, each with the reason.
         shown: String,
     },
+    /// It can't be one person's.
+    #[error(
+        "`{file}` changes `{weight}`, and of the UNet a LoRA that is bound to a subject may change matrices and kernels alone, \
+         and not those that the whole picture shares"
+    )]
+    Shared {
+        /// The name of the file.
+        file: String,
+        /// The first such weight.
+        weight: String,
+    },
     /// The user's scale is no number.
     #[error("the scale of `{file}` is {scale}, and a finite number was wanted")]
     Scale {
@@ -93,7 +104,10 @@ impl LoraError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Weights(error) => error.blame(),
-            Self::Invalid { .. } | Self::Unmatched { .. } | Self::Scale { .. } => Blame::Asset,
+            Self::Invalid { .. }
+            | Self::Unmatched { .. }
+            | Self::Shared { .. }
+            | Self::Scale { .. } => Blame::Asset,
         }
     }
 }

@@ -234,6 +234,13 @@ impl Weights {
         &self.adapters
     }
 
+    /// The same tensors, with the deltas of another LoRA after those that they have.
+    #[must_use]
+    pub fn with_more(self, deltas: AdapterSet) -> Self {
+        let adapters = Arc::new(self.adapters.joined(deltas));
+        Self { adapters, ..self }
+    }
+
     /// The same tensors, with LoRAs that are added where their subjects are, and not to the weights.
     #[must_use]
     pub fn with_bound(self, loras: Vec<AdapterSet>) -> Self {

@@ -3,6 +3,7 @@
 use troupe_models::checkpoint::{ModelIndex, PipelineKind};
 use troupe_models::config::TextFile;
 use troupe_models::embedding::Embedding;
+use troupe_models::lora::Scaled;
 use troupe_models::single_file::{Family, SingleFile};
 use troupe_models::weights::Weights;
 
@@ -27,6 +28,15 @@ pub struct PainterFiles<'a> {
     pub embeddings: Vec<Embedding>,
     /// What isn't of the model itself.
     pub options: Options,
+}
+
+/// The LoRAs of a model.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Loras<'a> {
+    /// Merged into the weights, in this order, for the whole picture.
+    pub merged: &'a [Scaled],
+    /// Added at run time, where the people are that have them ([`Person::loras`](crate::Person::loras)).
+    pub bound: &'a [Scaled],
 }
 
 /// One text encoder and its tokenizer.

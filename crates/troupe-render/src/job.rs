@@ -45,6 +45,8 @@ pub struct Person {
     pub bounds: BoundingBox,
     /// How far in front.
     pub depth: u32,
+    /// The LoRAs that this person alone has, by their numbers in [`Loras::bound`](crate::Loras::bound).
+    pub loras: Vec<usize>,
 }
 
 /// How a picture is painted.

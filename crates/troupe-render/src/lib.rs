@@ -4,6 +4,7 @@
 //! function of, its noise included; how the job came about is not known here.
 
 mod blend;
+mod conditioning;
 mod error;
 mod files;
 mod job;
@@ -13,7 +14,7 @@ mod repaint;
 mod text;
 
 pub use error::RenderError;
-pub use files::{Options, PainterFiles, TextFiles, TokenizerFiles};
+pub use files::{Loras, Options, PainterFiles, TextFiles, TokenizerFiles};
 pub use job::{Cell, Job, Noise, Person, Picture, Scene, Settings, Tensor4, Watcher};
 pub use painter::{Painter, canvases, cell};
 pub use repaint::Repaint;

@@ -2,20 +2,20 @@
 
 use candle_core::Tensor;
 use troupe_core::layout::Canvas;
-use troupe_core::region::{Placed, Regions, TokenGrid};
+use troupe_core::region::TokenGrid;
 use troupe_models::config::TextFile;
 use troupe_models::error::ModelError;
-use troupe_models::lora::{Applied, Scaled, attach};
-use troupe_models::unet::{Added, Conditioning, Isolation, PreparedContext, UNet, UNetConfig};
+use troupe_models::lora::{Applied, attach, bind};
+use troupe_models::unet::{Isolation, UNet, UNetConfig};
 use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blemish};
 use troupe_models::weights::Weights;
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig, rescale_guidance};
 
-use crate::files::PainterFiles;
+use crate::files::{Loras, PainterFiles};
 use crate::noise::NoiseSource;
 use crate::repaint::Given;
 use crate::text::Texts;
-use crate::{Cell, Job, Picture, RenderError, Scene, Settings, Tensor4, Watcher};
+use crate::{Cell, Job, Picture, RenderError, Settings, Tensor4, Watcher};
 
 /// How many pixels each latent spans, in each direction, in all families that we know.
 const PIXELS_PER_LATENT: usize = 8;
@@ -27,9 +27,11 @@ const SDXL_CANVASES: [(u32, u32); 4] = [(1024, 1024), (1152, 896), (1216, 832), 
 #[derive(Debug)]
 pub struct Painter {
     scheduler: SchedulerConfig,
-    texts: Texts,
-    zeros_for_empty_prompt: bool,
-    unet: UNet,
+    pub(crate) texts: Texts,
+    pub(crate) zeros_for_empty_prompt: bool,
+    pub(crate) unet: UNet,
+    /// How many LoRAs are there to be bound to people.
+    pub(crate) bound: usize,
     vae: VaeDecoder,
     /// Of which the encoder is built where a picture is encoded.
     vae_weights: Weights,
@@ -39,14 +41,15 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// Loads a model, and merges LoRAs into it, in their order. Of each it says where every tensor went.
+    /// Loads a model, merges LoRAs into it, in their order, and keeps others for the people that have them. Of each it
+    /// says where every tensor went, of the merged ones first.
     ///
     /// # Errors
     ///
     /// If a part is broken or of an architecture that we don't know, or a LoRA doesn't fit.
     pub fn load(
         files: PainterFiles<'_>,
-        loras: &[Scaled],
+        loras: Loras<'_>,
     ) -> Result<(Self, Vec<Applied>), RenderError> {
         let scheduler = SchedulerConfig::parse(files.scheduler)?;
         let unet_config = UNetConfig::from_json(files.unet_config)?;
@@ -62,12 +65,20 @@ impl Painter {
         let tiles = tiles(files.options.tile)?;
 
         let encoders: Vec<Weights> = files.texts.iter().map(|it| it.weights.clone()).collect();
-        let attached = attach(loras, &files.unet, &encoders)?;
+        let mut attached = attach(loras.merged, &files.unet, &encoders)?;
+        let (mut of_unet, mut of_texts) = (Vec::new(), Vec::new());
+        for lora in loras.bound {
+            let bound = bind(lora, &files.unet, &encoders)?;
+            of_unet.push(bound.unet);
+            of_texts.push(bound.text_encoders);
+            attached.applied.extend(bound.applied);
+        }
         let texts = Texts::load(
             files.index.kind,
             files.options.clip_skip,
             files.texts,
             attached.text_encoders,
+            of_texts,
             &files.embeddings,
         )?;
         fits("text width", unet_config.cross_attention_dim, texts.width(), usize::eq)?;
@@ -78,7 +89,11 @@ impl Painter {
             texts,
             zeros_for_empty_prompt: files.index.zeros_for_empty_prompt,
             inpaints,
-            unet: UNet::new(unet_config, &files.unet.with_adapters(attached.unet))?,
+            unet: UNet::new(
+                unet_config,
+                &files.unet.with_adapters(attached.unet).with_bound(of_unet),
+            )?,
+            bound: loras.bound.len(),
             vae: VaeDecoder::new(vae_config, &files.vae)?,
             vae_weights: files.vae,
             tiles,
@@ -180,54 +195,6 @@ impl Painter {
             None => {}
         }
         Ok(Picture { rgb: bytes(&picture)?, canvas: job.canvas, notes })
-    }
-
-    /// Encodes all prompts of a job: the negative one first, if there is guidance.
-    fn context(
-        &self,
-        job: &Job,
-        grid: TokenGrid,
-    ) -> Result<(PreparedContext, Vec<String>), RenderError> {
-        let mut notes = Vec::new();
-        let mut rows = Vec::new();
-        let mut pooled = Vec::new();
-        if 1.0 < job.settings.guidance {
-            let mut negative = self.texts.encode(&job.negative, &mut notes)?;
-            if self.zeros_for_empty_prompt && job.negative.trim().is_empty() {
-                negative = negative.zeros()?;
-            }
-            rows.push(Conditioning::Plain(negative.context));
-            pooled.extend(negative.pooled);
-        }
-        let regions = match &job.scene {
-            Scene::Plain(prompt) => {
-                let prompt = self.texts.encode(prompt, &mut notes)?;
-                rows.push(Conditioning::Plain(prompt.context));
-                pooled.extend(prompt.pooled);
-                None
-            }
-            Scene::Group { base, people } => {
-                let base = self.texts.encode(base, &mut notes)?;
-                let regions = people
-                    .iter()
-                    .map(|person| Ok(self.texts.encode(&person.prompt, &mut notes)?.context))
-                    .collect::<Result<_, RenderError>>()?;
-                rows.push(Conditioning::Regional { base: base.context, regions });
-                pooled.extend(base.pooled);
-                let placed = people
-                    .iter()
-                    .map(|person| Placed { bounds: person.bounds, depth: person.depth })
-                    .collect();
-                Some(Regions::new(placed, job.settings.base_ratio))
-            }
-        };
-        // The picture is a whole one of its own size.
-        let (height, width) = (f64::from(job.canvas.height()), f64::from(job.canvas.width()));
-        let time_ids = [height, width, 0.0, 0.0, height, width];
-        let added: Vec<Added> =
-            pooled.into_iter().map(|pooled| Added { pooled, time_ids }).collect();
-        let context = self.unet.prepare(&rows, &added, regions.as_ref(), &[], grid)?;
-        Ok((context, notes))
     }
 }
 

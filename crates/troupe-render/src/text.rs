@@ -7,6 +7,7 @@ use troupe_models::embedding::Embedding;
 use troupe_models::lora::AdapterSet;
 use troupe_models::prompt::{Chunk, Learned, chunks, has_editing};
 use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
+use troupe_models::weights::Weights;
 
 use crate::RenderError;
 use crate::files::{TextFiles, TokenizerFiles};
@@ -28,6 +29,11 @@ struct Part {
     tokenizer: Tokenizer,
     encoder: ClipTextEncoder,
     learned: Vec<Learned>,
+    /// For each LoRA that can be bound to people, what it adds.
+    bound: Vec<AdapterSet>,
+    /// Of which an encoder with bound LoRAs is made.
+    weights: Weights,
+    projected: bool,
 }
 
 /// An encoded prompt.
@@ -46,6 +52,7 @@ impl Texts {
         clip_skip: usize,
         files: Vec<TextFiles<'_>>,
         adapters: Vec<AdapterSet>,
+        bound: Vec<Vec<AdapterSet>>,
         embeddings: &[Embedding],
     ) -> Result<Self, RenderError> {
         let wanted = match kind {
@@ -65,6 +72,9 @@ impl Texts {
         let mut parts = Vec::with_capacity(files.len());
         for (index, (file, adapters)) in files.into_iter().zip(adapters).enumerate() {
             parts.push(Part::load(file, 0 < index, adapters)?);
+        }
+        for lora in bound {
+            parts.iter_mut().zip(lora).for_each(|(part, set)| part.bound.push(set));
         }
         let widths: Vec<usize> = parts.iter().map(|part| part.encoder.config().width()).collect();
         for embedding in embeddings {
@@ -91,10 +101,30 @@ impl Texts {
         Some(second.encoder.config().projection())
     }
 
-    /// Encodes a prompt with its weights, in as many chunks as it needs.
+    /// The encoders with these bound LoRAs; `None` where they change none of them.
+    pub(crate) fn tuned(
+        &self,
+        loras: &[usize],
+    ) -> Result<Option<Vec<ClipTextEncoder>>, RenderError> {
+        let sets = |part: &Part| -> Vec<AdapterSet> {
+            let sets = loras.iter().filter_map(|&lora| part.bound.get(lora));
+            sets.filter(|set| !set.is_empty()).cloned().collect()
+        };
+        if self.parts.iter().all(|part| sets(part).is_empty()) {
+            return Ok(None);
+        }
+        let tuned = self.parts.iter().map(|part| {
+            let weights = sets(part).into_iter().fold(part.weights.clone(), Weights::with_more);
+            encoder(part.encoder.config().clone(), &weights, part.projected)
+        });
+        tuned.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Encodes a prompt with its weights, in as many chunks as it needs, with the encoders or [`tuned`](Self::tuned) ones.
     pub(crate) fn encode(
         &self,
         prompt: &str,
+        tuned: Option<&[ClipTextEncoder]>,
         notes: &mut Vec<String>,
     ) -> Result<Encoded, RenderError> {
         if has_editing(prompt) {
@@ -114,13 +144,14 @@ impl Texts {
         }
         let mut contexts = Vec::with_capacity(self.parts.len());
         let mut pooled = None;
-        for (part, mut chunks_of_part) in self.parts.iter().zip(of_parts) {
+        for (index, (part, mut chunks_of_part)) in self.parts.iter().zip(of_parts).enumerate() {
+            let encoder = tuned.and_then(|tuned| tuned.get(index)).unwrap_or(&part.encoder);
             while chunks_of_part.len() < longest {
                 chunks_of_part.extend(chunks(&part.tokenizer, "", &[])?);
             }
             let mut rows = Vec::with_capacity(longest);
             for (index, chunk) in chunks_of_part.iter().take(MOST_CHUNKS).enumerate() {
-                let output = part.encoder.encode(&chunk.ids, &chunk.learned, self.layer)?;
+                let output = encoder.encode(&chunk.ids, &chunk.learned, self.layer)?;
                 rows.push(chunk.weigh(&output.hidden)?);
                 if index == 0 && output.pooled.is_some() {
                     pooled = output.pooled;
@@ -168,11 +199,21 @@ impl Part {
         fits("text tokens", config.vocabulary(), tokenizer.vocabulary_size(), usize::ge)?;
         fits("text positions", config.positions(), tokenizer.length(), usize::ge)?;
         let weights = files.weights.with_adapters(adapters);
-        let encoder = if projected {
-            ClipTextEncoder::with_projection(config, &weights)?
-        } else {
-            ClipTextEncoder::new(config, &weights)?
-        };
-        Ok(Self { tokenizer, encoder, learned: Vec::new() })
+        let encoder = encoder(config, &weights, projected)?;
+        let (learned, bound) = (Vec::new(), Vec::new());
+        Ok(Self { tokenizer, encoder, learned, bound, weights, projected })
     }
+}
+
+fn encoder(
+    config: ClipConfig,
+    weights: &Weights,
+    projected: bool,
+) -> Result<ClipTextEncoder, RenderError> {
+    let encoder = if projected {
+        ClipTextEncoder::with_projection(config, weights)
+    } else {
+        ClipTextEncoder::new(config, weights)
+    };
+    Ok(encoder?)
 }

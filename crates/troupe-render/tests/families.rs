@@ -12,8 +12,8 @@ use troupe_models::checkpoint::{ModelIndex, PipelineKind};
 use troupe_models::config::TextFile;
 use troupe_models::weights::{Bytes, ShardIndex, Weights};
 use troupe_render::{
-    Job, Noise, Options, Painter, PainterFiles, Person, RenderError, Repaint, Scene, Settings,
-    Tensor4, TextFiles, TokenizerFiles, Watcher,
+    Job, Loras, Noise, Options, Painter, PainterFiles, Person, RenderError, Repaint, Scene,
+    Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
@@ -101,7 +101,7 @@ fn painter(name: &str, kind: PipelineKind, options: Options) -> Painter {
         embeddings: Vec::new(),
         options,
     };
-    Painter::load(files, &[]).unwrap().0
+    Painter::load(files, Loras::default()).unwrap().0
 }
 
 fn sdxl(options: Options) -> Painter {
@@ -141,6 +141,7 @@ fn group() -> Scene {
             prompt: it["sub_prompt"].as_str().unwrap().to_owned(),
             bounds: BoundingBox::new(left, top, right, bottom).unwrap(),
             depth: it["depth"].as_u64().unwrap().try_into().unwrap(),
+            loras: Vec::new(),
         }
     };
     Scene::Group {

@@ -4,11 +4,13 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
-use troupe_render::{Job, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{Tolerance, Adapter, Loras, Scaled, Job, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule, TimestepSpacing};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
@@ -39,7 +41,12 @@ impl Watcher for Trace {
 
 /// The tiny model, with LoRAs given by file and scale.
 fn painter(loras: &[(&str, f64)]) -> Painter {
-    tiny(loras, |_, bytes| bytes).unwrap()
+    let lora = |&(name, scale): &(&str, f64)| {
+        let bytes = std::fs::read(golden_path("generation").join(name)).unwrap();
+        Scaled { adapter: Arc::new(Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap()), scale }
+    };
+    let merged: Vec<Scaled> = loras.iter().map(lora).collect();
+    tiny(Loras { merged: &merged, bound: &[] }, |_, bytes| bytes).unwrap()
 }
 
 fn string(value: &Value) -> String {
@@ -63,6 +70,7 @@ fn group(scene: &Value) -> Scene {
             prompt: string(&it["sub_prompt"]),
             bounds: BoundingBox::new(left, top, right, bottom).unwrap(),
             depth: it["depth"].as_u64().unwrap().try_into().unwrap(),
+            loras: Vec::new(),
         }
     };
     Scene::Group {

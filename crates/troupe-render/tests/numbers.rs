@@ -7,7 +7,7 @@ mod support;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use troupe_core::layout::Canvas;
 use troupe_core::seed::Seed;
-use troupe_render::{Job, Noise, RenderError, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{Loras, Job, Noise, RenderError, Scene, Settings, Tensor4, Watcher};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 
 use self::support::tiny;
@@ -65,7 +65,7 @@ fn failure(job: &Job, file: &str, tensor: &str, value: f32) -> (String, usize) {
         if name == file { filled(&bytes, tensor, value) } else { bytes }
     };
     let mut steps = Steps(0);
-    let error = tiny(&[], change).unwrap().paint(job, &mut steps).unwrap_err();
+    let error = tiny(Loras::default(), change).unwrap().paint(job, &mut steps).unwrap_err();
     (error.to_string(), steps.0)
 }
 

@@ -5,7 +5,7 @@
 mod support;
 
 use troupe_core::layout::Canvas;
-use troupe_render::{Job, Noise, Painter, RenderError, Repaint, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{Loras, Job, Noise, Painter, RenderError, Repaint, Scene, Settings, Tensor4, Watcher};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
@@ -32,7 +32,7 @@ impl Watcher for Trace {
 }
 
 fn painter() -> Painter {
-    tiny(&[], |_, bytes| bytes).unwrap()
+    tiny(Loras::default(), |_, bytes| bytes).unwrap()
 }
 
 fn golden() -> Golden {

@@ -14,6 +14,9 @@ use super::update::Merge;
 use super::{LoraError, Network};
 use crate::weights::{Module, TensorFile, Weights, WeightsError};
 
+/// Modules of a UNet whose outputs go to all tokens.
+const SHARED: [&str; 2] = ["time_embedding.", "add_embedding."];
+
 /// A LoRA and how strongly the user wants it.
 #[derive(Clone, Debug)]
 pub struct Scaled {
@@ -24,7 +27,7 @@ pub struct Scaled {
 }
 
 /// What the LoRAs of a run make of the weights of one network.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AdapterSet {
     /// By the name of the weight, in the order in which the user gave them.
     merges: BTreeMap<String, Vec<Merge>>,
@@ -99,6 +102,31 @@ pub fn attach(
         attached.applied.push(applied);
     }
     Ok(attached)
+}
+
+/// [`attach`] for one LoRA that is bound to people, and not merged.
+///
+/// # Errors
+///
+/// As [`attach`], and if it changes anything of the UNet but matrices and kernels: a norm, a bias, or the embeddings of
+/// the timestep and of what is told beside it, which the whole picture shares.
+pub fn bind(
+    lora: &Scaled,
+    unet: &Weights,
+    text_encoders: &[Weights],
+) -> Result<Attached, LoraError> {
+    let attached = attach(std::slice::from_ref(lora), unet, text_encoders)?;
+    let shared = |key: &&String| {
+        let norm = key.split('.').any(|part| part.contains("norm"));
+        norm || !key.ends_with(".weight") || SHARED.iter().any(|start| key.starts_with(start))
+    };
+    match attached.unet.merges.keys().find(shared) {
+        None => Ok(attached),
+        Some(weight) => Err(LoraError::Shared {
+            file: lora.adapter.file.name().to_owned(),
+            weight: weight.clone(),
+        }),
+    }
 }
 
 fn attach_one(
@@ -196,6 +224,15 @@ impl Attached {
 }
 
 impl AdapterSet {
+    /// What this adds, and then what another one does.
+    pub(crate) fn joined(&self, other: Self) -> Self {
+        let mut joined = self.clone();
+        for (key, merges) in other.merges {
+            joined.merges.entry(key).or_default().extend(merges);
+        }
+        joined
+    }
+
     /// Whether no weight is changed.
     pub fn is_empty(&self) -> bool {
         self.merges.is_empty()

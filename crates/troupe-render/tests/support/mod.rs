@@ -7,8 +7,7 @@ use troupe_models::checkpoint::ModelIndex;
 use troupe_models::config::TextFile;
 use troupe_models::weights::Weights;
 use troupe_render::{
-    Adapter, Options, Painter, PainterFiles, RenderError, Scaled, TextFiles, TokenizerFiles,
-    Tolerance,
+    Loras, Options, Painter, PainterFiles, RenderError, TextFiles, TokenizerFiles,
 };
 use troupe_testkit::golden_path;
 
@@ -21,9 +20,9 @@ fn bytes(name: &str) -> Vec<u8> {
     fs::read(golden_path("generation").join(name)).unwrap()
 }
 
-/// The tiny model with LoRAs, given by file and scale; `change` is given each file of weights.
+/// The tiny model with LoRAs; `change` is given each file of weights.
 pub(crate) fn tiny(
-    loras: &[(&str, f64)],
+    loras: Loras<'_>,
     change: impl Fn(&str, Vec<u8>) -> Vec<u8>,
 ) -> Result<Painter, RenderError> {
     let [index, scheduler, tokenizer, tokenizer_config, text_encoder, unet, vae] = [
@@ -40,14 +39,6 @@ pub(crate) fn tiny(
         let bytes = change(name, bytes(&format!("model/{name}")));
         Weights::new(name, Arc::new(bytes)).unwrap()
     };
-    let loras: Vec<Scaled> = loras
-        .iter()
-        .map(|&(name, scale)| {
-            let adapter =
-                Adapter::read(name, Arc::new(bytes(name)), None, Tolerance::Strict).unwrap();
-            Scaled { adapter: Arc::new(adapter), scale }
-        })
-        .collect();
     let files = PainterFiles {
         index: ModelIndex::parse("tiny", &index).unwrap(),
         scheduler: &scheduler,
@@ -70,7 +61,7 @@ pub(crate) fn tiny(
         embeddings: Vec::new(),
         options: Options::default(),
     };
-    let (painter, applied) = Painter::load(files, &loras)?;
-    assert_eq!(applied.len(), loras.len());
+    let (painter, applied) = Painter::load(files, loras)?;
+    assert_eq!(applied.len(), loras.merged.len() + loras.bound.len());
     Ok(painter)
 }
