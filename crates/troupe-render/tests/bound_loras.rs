@@ -12,7 +12,10 @@ use safetensors::tensor::TensorView;
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
-use troupe_render::{Tolerance, Adapter, Loras, Scaled, Job, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{
+    Adapter, Job, Loras, Noise, Painter, Person, RenderError, Scaled, Scene, Settings, Tensor4,
+    Tolerance, Watcher,
+};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{golden_path, relative_error};
 
@@ -42,7 +45,10 @@ fn lora(&(name, scale): &(&str, f64)) -> Scaled {
         OF_TEXT => text_lora(),
         _ => fs::read(golden_path("generation").join(name)).unwrap(),
     };
-    Scaled { adapter: Arc::new(Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap()), scale }
+    Scaled {
+        adapter: Arc::new(Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap()),
+        scale,
+    }
 }
 
 fn text_lora() -> Vec<u8> {

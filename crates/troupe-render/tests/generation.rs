@@ -10,7 +10,10 @@ use serde_json::Value;
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
-use troupe_render::{Tolerance, Adapter, Loras, Scaled, Job, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{
+    Adapter, Job, Loras, Noise, Painter, Person, RenderError, Scaled, Scene, Settings, Tensor4,
+    Tolerance, Watcher,
+};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule, TimestepSpacing};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
@@ -43,7 +46,12 @@ impl Watcher for Trace {
 fn painter(loras: &[(&str, f64)]) -> Painter {
     let lora = |&(name, scale): &(&str, f64)| {
         let bytes = std::fs::read(golden_path("generation").join(name)).unwrap();
-        Scaled { adapter: Arc::new(Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap()), scale }
+        Scaled {
+            adapter: Arc::new(
+                Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap(),
+            ),
+            scale,
+        }
     };
     let merged: Vec<Scaled> = loras.iter().map(lora).collect();
     tiny(Loras { merged: &merged, bound: &[] }, |_, bytes| bytes).unwrap()

@@ -7,7 +7,7 @@ mod support;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use troupe_core::layout::Canvas;
 use troupe_core::seed::Seed;
-use troupe_render::{Loras, Job, Noise, RenderError, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{Job, Loras, Noise, RenderError, Scene, Settings, Tensor4, Watcher};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 
 use self::support::tiny;

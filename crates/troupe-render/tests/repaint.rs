@@ -5,7 +5,9 @@
 mod support;
 
 use troupe_core::layout::Canvas;
-use troupe_render::{Loras, Job, Noise, Painter, RenderError, Repaint, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{
+    Job, Loras, Noise, Painter, RenderError, Repaint, Scene, Settings, Tensor4, Watcher,
+};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
