@@ -22,7 +22,9 @@ use serde::Serialize;
 
 pub use self::adapter::{Adapter, Skipped, Tolerance};
 pub use self::alpha::AlphaSource;
-pub use self::attach::{AdapterSet, Applied, AppliedTensor, Attached, LowRank, Scaled, attach, bind};
+pub use self::attach::{
+    AdapterSet, Applied, AppliedTensor, Attached, LowRank, Scaled, attach, bind,
+};
 pub use self::inspect::{Inspection, UsedAlpha};
 pub use self::module::Kind;
 pub use self::names::Dialect;

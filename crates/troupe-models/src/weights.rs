@@ -278,7 +278,8 @@ impl Weights {
                 }
                 _ => {
                     let weight = self.get(name, shape)?;
-                    let values = weight.flatten_all().and_then(|it| it.to_vec1()).map_err(tensor)?;
+                    let values =
+                        weight.flatten_all().and_then(|it| it.to_vec1()).map_err(tensor)?;
                     let merged = set.merge(&key, shape, values)?;
                     let merged = Tensor::from_vec(merged, shape, &Device::Cpu);
                     BoundUpdate::Merged(merged.map_err(tensor)?)

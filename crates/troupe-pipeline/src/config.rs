@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use troupe_core::axis::Axis;
 use troupe_core::brief::Formation;
 use troupe_core::layout::Canvas;
+use troupe_core::plan::Subject;
 use troupe_sampler::{Method, Schedule};
 
 pub use self::error::{ConfigError, ConfigProblem, Origin};
@@ -170,6 +171,7 @@ impl PaintConfig {
         within("regions.isolate", self.regions.isolate, 0.0, 1.0)?;
         for lora in &self.loras {
             within("loras.scale", lora.scale, -10.0, 10.0)?;
+            lora.subjects.as_ref().map_or(Ok(()), SubjectRule::check)?;
         }
         let known = self.sampler.parse::<Method>();
         known.map(|_| ()).map_err(|error| format!("`paint.sampler`: {error}"))
@@ -211,6 +213,57 @@ pub struct LoraConfig {
     /// What its change of the weights is multiplied by, -10 to 10.
     #[serde(default = "defaults::lora_scale")]
     pub scale: f64,
+    /// Whose it is alone; nobody's in particular, and merged into the weights, where this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subjects: Option<SubjectRule>,
+}
+
+/// Which people have a LoRA: those with a value on an axis, or the one with a name in the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubjectRule {
+    /// The axis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub axis: Option<String>,
+    /// The value on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The name: "s1".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+impl SubjectRule {
+    /// Whether it means a person.
+    pub fn means(&self, subject: &Subject) -> bool {
+        let has = |axis: &String, value: &String| {
+            subject.values.iter().any(|it| it.axis == *axis && it.value == *value)
+        };
+        match (&self.axis, &self.value, &self.id) {
+            (Some(axis), Some(value), None) => has(axis, value),
+            (None, None, Some(id)) => subject.id == *id,
+            _ => false,
+        }
+    }
+
+    /// In words: "those with `older` on `age`".
+    pub fn words(&self) -> String {
+        match (&self.axis, &self.value, &self.id) {
+            (Some(axis), Some(value), None) => format!("those with `{value}` on `{axis}`"),
+            (_, _, Some(id)) => format!("`{id}`"),
+            _ => "nobody".to_owned(),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match (&self.axis, &self.value, &self.id) {
+            (Some(_), Some(_), None) | (None, None, Some(_)) => Ok(()),
+            _ => {
+                Err("`paint.loras.subjects` takes either `axis` and `value` or `id` alone"
+                    .to_owned())
+            }
+        }
+    }
 }
 
 /// What is of the whole run.

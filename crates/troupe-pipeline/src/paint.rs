@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use troupe_core::document::Document;
-use troupe_core::layout::Layout;
-use troupe_core::plan::LoraTag;
+use troupe_core::layout::{Layout, Placement};
+use troupe_core::plan::{LoraTag, Subject as Cast};
 use troupe_core::seed::Seed;
 use troupe_render::{
-    Job, Noise, Painter, Person, RenderError, Scaled, Scene, Settings, Tensor4, Watcher,
+    Job, Loras, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher,
 };
 use troupe_sampler::{Method, SamplingOptions, Schedule};
 
@@ -26,7 +26,7 @@ pub use folder::ModelFolder;
 pub use loras::{LoraFile, check_configured, find_lora};
 pub use record::{Hashed, Part, PictureRecord, Plain, Repainted};
 
-use crate::config::{PaintConfig, Rng};
+use crate::config::{PaintConfig, Rng, SubjectRule};
 use crate::metadata::{Parameters, encode_png};
 use crate::{PipelineError, Progress, Studio, Talk, tensors};
 
@@ -67,6 +67,8 @@ pub struct Easel {
     vae: Option<Hashed>,
     embeddings: Vec<Hashed>,
     loras: Vec<Hashed>,
+    /// The names of those that some people have alone, and whose they are.
+    bound: Vec<(String, SubjectRule)>,
     tags: Vec<LoraTag>,
     knows: Vec<String>,
 }
@@ -93,18 +95,18 @@ impl Easel {
         talk: &mut dyn Talk,
     ) -> Result<Self, PipelineError> {
         use_threads(studio.config.paint.threads)?;
-        let mut files = loras::configured(studio)?;
-        for tag in tags {
-            files.push((find_lora(studio, &tag.name)?, tag.weight));
-        }
-        let scaled: Vec<Scaled> = files.iter().map(|(file, scale)| file.scaled(*scale)).collect();
-        let (painter, applied) = model.load(&scaled)?;
-        for lora in &applied {
+        let used = loras::used(studio, tags)?;
+        let [merged, bound] = loras::scaled(&used);
+        let loras = Loras { merged: &merged, bound: &bound };
+        let (painter, applied) = model.load(loras)?;
+        for (lora, used) in applied.iter().zip(used.iter().flatten()) {
+            let whose = used.subjects.as_ref().map(|rule| format!(", for {}", rule.words()));
             talk.note(&format!(
-                "LoRA {}: {} tensors applied at scale {}",
+                "LoRA {}: {} tensors applied at scale {}{}",
                 lora.file,
                 lora.tensors.len(),
-                lora.scale
+                lora.scale,
+                whose.unwrap_or_default()
             ));
             if 0 < lora.modules_without_alpha {
                 talk.note(&format!(
@@ -113,14 +115,9 @@ impl Easel {
                 ));
             }
         }
-        let loras = files
-            .iter()
-            .map(|(file, scale)| Hashed {
-                name: file.name.clone(),
-                hash: file.hash.clone(),
-                scale: Some(*scale),
-            })
-            .collect();
+        let loras = used.iter().flatten().map(|lora| lora.hashed.clone()).collect();
+        let [_, bound] = used;
+        let bound = bound.into_iter().filter_map(|lora| Some((lora.hashed.name, lora.subjects?)));
         let (vae, embeddings) = model.hashed_extras();
         Ok(Self {
             painter,
@@ -128,6 +125,7 @@ impl Easel {
             vae,
             embeddings,
             loras,
+            bound: bound.collect(),
             tags: tags.to_vec(),
             knows: model.knows(),
         })
@@ -178,11 +176,13 @@ impl Easel {
         let schedule = method.schedule.unwrap_or(Schedule::Uniform);
         let (canvas, scene, prompt) = match subject {
             Subject::Plain(plain) => {
+                self.warn_of_the_absent(&[], talk);
                 (plain.canvas, Scene::Plain(plain.prompt.clone()), plain.prompt.clone())
             }
             Subject::Layout(layout) => {
                 self.warn_of_strangers(layout, talk);
-                (layout.canvas, group(layout), layout.plan.prompt.clone())
+                self.warn_of_the_absent(&layout.plan.subjects, talk);
+                (layout.canvas, self.group(layout), layout.plan.prompt.clone())
             }
         };
         let noise = match &exchange.noise {
@@ -295,6 +295,38 @@ impl Easel {
         named.filter(|(word, _)| texts.contains(&word.to_lowercase())).collect()
     }
 
+    /// The people of a layout, each with the LoRAs that are its own.
+    fn group(&self, layout: &Layout) -> Scene {
+        let loras = |placement: &Placement| {
+            let subject = layout.plan.subjects.iter().find(|it| it.id == placement.id);
+            let rules = self.bound.iter().enumerate();
+            let own = rules.filter(|(_, (_, rule))| subject.is_some_and(|it| rule.means(it)));
+            own.map(|(lora, _)| lora).collect()
+        };
+        let person = |placement: &Placement| Person {
+            prompt: placement.sub_prompt.clone(),
+            bounds: placement.bounds,
+            depth: placement.depth,
+            loras: loras(placement),
+        };
+        Scene::Group {
+            base: layout.base_prompt.clone(),
+            people: layout.subjects.iter().map(person).collect(),
+        }
+    }
+
+    /// Says which LoRAs are of people who aren't there.
+    fn warn_of_the_absent(&self, subjects: &[Cast], talk: &mut dyn Talk) {
+        for (name, rule) in &self.bound {
+            if !subjects.iter().any(|subject| rule.means(subject)) {
+                talk.note(&format!(
+                    "LoRA {name} is for {}, and nobody in the picture is",
+                    rule.words()
+                ));
+            }
+        }
+    }
+
     /// Says which people the model has never seen.
     fn warn_of_strangers(&self, layout: &Layout, talk: &mut dyn Talk) {
         if self.knows.is_empty() {
@@ -315,18 +347,6 @@ impl Easel {
                 self.knows.join(", ")
             ));
         }
-    }
-}
-
-fn group(layout: &Layout) -> Scene {
-    let person = |placement: &troupe_core::layout::Placement| Person {
-        prompt: placement.sub_prompt.clone(),
-        bounds: placement.bounds,
-        depth: placement.depth,
-    };
-    Scene::Group {
-        base: layout.base_prompt.clone(),
-        people: layout.subjects.iter().map(person).collect(),
     }
 }
 

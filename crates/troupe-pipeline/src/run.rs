@@ -22,6 +22,7 @@ use troupe_core::plan::ScenePlan;
 use troupe_plan::prompt::UserPrompt;
 use troupe_plan::refresh::refresh;
 use troupe_plan::seats::{PictureRequest, SubjectRange};
+use troupe_render::Loras;
 
 pub use briefs::{brief_document, keep_rejected};
 pub use folder::{default_folder, run_hash};
@@ -166,7 +167,8 @@ fn refuse_early(
     tags.sort_by(|a, b| a.name.cmp(&b.name));
     tags.dedup_by(|a, b| a.name == b.name);
     for tag in &tags {
-        model.fits(&[find_lora(studio, &tag.name)?.scaled(tag.weight)])?;
+        let tagged = [find_lora(studio, &tag.name)?.scaled(tag.weight)];
+        model.fits(Loras { merged: &tagged, bound: &[] })?;
     }
     // A run that goes on may have no prompts left to read.
     if !folder::exists(studio, wanted) {

@@ -186,8 +186,8 @@ pub(crate) struct PaintFlags {
     /// Another autoencoder than the model's: a diffusers folder or a file
     #[arg(long, value_name = "V")]
     pub(crate) vae: Option<String>,
-    /// A LoRA file and its scale; may be given several times, and replaces the configured ones
-    #[arg(long = "lora", value_name = "FILE[:SCALE]")]
+    /// A LoRA file, its scale, and the one person who has it (`s2`); may be given several times, and replaces the configured ones
+    #[arg(long = "lora", value_name = "FILE[:SCALE[:SUBJECT]]")]
     pub(crate) loras: Vec<String>,
     /// What the picture should not show
     #[arg(long, value_name = "P")]

@@ -126,8 +126,18 @@ const PAINT: Takes = Takes::Table(&[
     key("loras", Takes::List(&LORA)),
 ]);
 
-const LORA: Takes =
-    Takes::Table(&[required("path", Takes::Text), key("scale", Takes::Number(-10.0, 10.0))]);
+const LORA: Takes = Takes::Table(&[
+    required("path", Takes::Text),
+    key("scale", Takes::Number(-10.0, 10.0)),
+    key(
+        "subjects",
+        Takes::Table(&[
+            key("axis", Takes::Text),
+            key("value", Takes::Text),
+            key("id", Takes::Text),
+        ]),
+    ),
+]);
 
 const RUN: Takes = Takes::Table(&[
     key("seed", Takes::Whole(0, i64::MAX.unsigned_abs())),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use troupe_core::plan::Assigned;
+
 use super::*;
 
 fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -79,8 +81,40 @@ fn what_the_template_has_in_comments_is_right_too() {
     assert_eq!(config.layout.canvas, CanvasChoice::Fixed(Canvas::new(768, 512).unwrap()));
     assert_eq!(
         config.paint.loras[0],
-        LoraConfig { path: "film-grain.safetensors".into(), scale: 0.6 }
+        LoraConfig { path: "film-grain.safetensors".into(), scale: 0.6, subjects: None }
     );
+}
+
+#[test]
+fn a_lora_is_of_those_with_a_value_or_of_one_person() {
+    let of = |subjects: &str| {
+        let text = format!("[[paint.loras]]\npath = \"a\"\nsubjects = {subjects}");
+        let config = load(&text).unwrap();
+        config.paint.check().map(|()| config.paint.loras[0].subjects.clone().unwrap())
+    };
+    let subject = Subject {
+        id: "s2".to_owned(),
+        kind: 0,
+        noun: "doctor".to_owned(),
+        values: vec![Assigned { axis: "age".to_owned(), value: "older".to_owned(), stated: false }],
+        also: Vec::new(),
+        sub_prompt: String::new(),
+        edited: false,
+    };
+    for (subjects, means) in [
+        ("{ axis = \"age\", value = \"older\" }", true),
+        ("{ axis = \"age\", value = \"adult\" }", false),
+        ("{ axis = \"hair\", value = \"older\" }", false),
+        ("{ id = \"s2\" }", true),
+        ("{ id = \"s1\" }", false),
+    ] {
+        assert_eq!(of(subjects).unwrap().means(&subject), means, "{subjects}");
+    }
+    for subjects in
+        ["{ axis = \"age\" }", "{ value = \"a\" }", "{}", "{ axis = \"a\", id = \"s1\" }"]
+    {
+        assert!(of(subjects).unwrap_err().contains("either `axis` and `value` or `id`"));
+    }
 }
 
 #[test]
@@ -161,7 +195,10 @@ fn variables_and_flags_take_words_as_they_stand_and_else_toml() {
     assert_eq!(config.paint.regions, RegionsConfig { base_ratio: 1.0, isolate: 0.5 });
     assert_eq!(config.layout.formation, Formation::Row);
     assert_eq!(config.layout.canvas, CanvasChoice::Fixed(Canvas::new(256, 128).unwrap()));
-    assert_eq!(config.paint.loras, [LoraConfig { path: "x".to_owned(), scale: 1.0 }]);
+    assert_eq!(
+        config.paint.loras,
+        [LoraConfig { path: "x".to_owned(), scale: 1.0, subjects: None }]
+    );
     assert_eq!(config.plan.axes, []);
     assert_eq!(config.plan.subjects, SubjectsConfig { min: 5, max: 6 });
     assert_eq!(config.run.metadata, Metadata::None);
@@ -185,8 +222,8 @@ fn unknown_keys_name_the_nearest() {
     for key in ["device", "dtype", "retries", "schedule"] {
         check(&format!("[paint]\n{key} = \"auto\""), 2, 1, &["unknown key", key]);
     }
-    let lora = "[[paint.loras]]\npath = \"a\"\nsubjects = { axis = \"b\", value = \"c\" }";
-    check(lora, 3, 1, &["unknown key `subjects`", "path, scale"]);
+    let lora = "[[paint.loras]]\npath = \"a\"\nsubjects = { axes = \"b\", value = \"c\" }";
+    check(lora, 3, 14, &["unknown key `axes`", "nearest is `axis`"]);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use troupe_core::layout::Canvas;
 use troupe_models::checkpoint::{ModelIndex, PipelineKind};
 use troupe_models::hash::{checkpoint_hash, sha256};
-use troupe_models::lora::attach;
+use troupe_models::lora::{attach, bind};
 use troupe_models::single_file::SingleFile;
 use troupe_models::weights::Weights;
-use troupe_render::{Applied, Cell, Painter, PainterFiles, RenderError, Scaled, TextFiles};
+use troupe_render::{Applied, Cell, Loras, Painter, PainterFiles, RenderError, TextFiles};
 
 use super::extras::{Extras, Vae};
 use super::network::{Mapped, Network, hash_of_several, map, map_checked};
@@ -166,8 +166,8 @@ impl ModelFolder {
     /// # Errors
     ///
     /// If a file of weights is missing or broken, or a LoRA doesn't fit.
-    pub fn fits(&self, loras: &[Scaled]) -> Result<(), PipelineError> {
-        if loras.is_empty() {
+    pub fn fits(&self, loras: Loras<'_>) -> Result<(), PipelineError> {
+        if loras.merged.is_empty() && loras.bound.is_empty() {
             return Ok(());
         }
         let (unet, text_encoders) = match &self.form {
@@ -187,7 +187,10 @@ impl ModelFolder {
                 (self.unet_weights(network, open)?, text_encoders)
             }
         };
-        attach(loras, &unet, &text_encoders)?;
+        attach(loras.merged, &unet, &text_encoders)?;
+        for lora in loras.bound {
+            bind(lora, &unet, &text_encoders)?;
+        }
         Ok(())
     }
 
@@ -214,7 +217,7 @@ impl ModelFolder {
     /// # Errors
     ///
     /// If a file is missing or broken, or a LoRA doesn't fit.
-    pub fn load(&self, loras: &[Scaled]) -> Result<(Painter, Vec<Applied>), PipelineError> {
+    pub fn load(&self, loras: Loras<'_>) -> Result<(Painter, Vec<Applied>), PipelineError> {
         self.check_unet()?;
         match &self.form {
             Form::File(file) => self.finish(PainterFiles::of_single_file(file), loras),
@@ -225,7 +228,7 @@ impl ModelFolder {
     fn load_folder(
         &self,
         network: &Network,
-        loras: &[Scaled],
+        loras: Loras<'_>,
     ) -> Result<(Painter, Vec<Applied>), PipelineError> {
         let path = &self.found.path;
         let index = self.index()?;
@@ -269,7 +272,7 @@ impl ModelFolder {
     fn finish(
         &self,
         files: PainterFiles<'_>,
-        loras: &[Scaled],
+        loras: Loras<'_>,
     ) -> Result<(Painter, Vec<Applied>), PipelineError> {
         let vae = self.extras.vae.as_ref();
         let files = PainterFiles {

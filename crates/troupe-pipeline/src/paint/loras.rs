@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use troupe_core::plan::LoraTag;
 use troupe_models::hash::lora_hash;
-use troupe_render::{Adapter, Scaled, Tolerance};
+use troupe_render::{Adapter, Loras, Scaled, Tolerance};
 
-use super::ModelFolder;
+use super::{Hashed, ModelFolder};
+use crate::config::SubjectRule;
 use crate::{PipelineError, Studio, files};
 
 /// The largest `adapter_config.json`, in bytes.
@@ -57,14 +59,46 @@ impl LoraFile {
     }
 }
 
-/// The configured LoRAs, each with its scale.
+/// A LoRA of a run.
+#[derive(Debug)]
+pub(super) struct Used {
+    /// Its name and hash, and its scale.
+    pub(super) hashed: Hashed,
+    /// Its modules, and its scale.
+    pub(super) scaled: Scaled,
+    /// Whose it is, if it isn't the whole picture's.
+    pub(super) subjects: Option<SubjectRule>,
+}
+
+impl Used {
+    fn new(file: &LoraFile, scale: f64, subjects: Option<SubjectRule>) -> Self {
+        let hashed =
+            Hashed { name: file.name.clone(), hash: file.hash.clone(), scale: Some(scale) };
+        Self { hashed, scaled: file.scaled(scale), subjects }
+    }
+}
+
+/// The LoRAs of the whole picture, the configured ones before those of the prompt's tags, and then those of some people.
 ///
 /// # Errors
 ///
 /// If one is missing, broken, or no LoRA.
-pub(super) fn configured(studio: &Studio) -> Result<Vec<(LoraFile, f64)>, PipelineError> {
-    let loras = studio.config.paint.loras.iter();
-    loras.map(|lora| Ok((LoraFile::open(Path::new(&lora.path))?, lora.scale))).collect()
+pub(super) fn used(studio: &Studio, tags: &[LoraTag]) -> Result<[Vec<Used>; 2], PipelineError> {
+    let [mut merged, mut bound] = [const { Vec::new() }; 2];
+    for lora in &studio.config.paint.loras {
+        let file = LoraFile::open(Path::new(&lora.path))?;
+        let used = Used::new(&file, lora.scale, lora.subjects.clone());
+        if used.subjects.is_none() { merged.push(used) } else { bound.push(used) }
+    }
+    for tag in tags {
+        merged.push(Used::new(&find_lora(studio, &tag.name)?, tag.weight, None));
+    }
+    Ok([merged, bound])
+}
+
+/// What [`used`] returns, as a model takes it.
+pub(super) fn scaled(loras: &[Vec<Used>; 2]) -> [Vec<Scaled>; 2] {
+    loras.each_ref().map(|loras| loras.iter().map(|lora| lora.scaled.clone()).collect())
 }
 
 /// Refuses a configured LoRA that is missing or doesn't fit, before any work is done.
@@ -73,8 +107,8 @@ pub(super) fn configured(studio: &Studio) -> Result<Vec<(LoraFile, f64)>, Pipeli
 ///
 /// If there is one.
 pub fn check_configured(studio: &Studio, model: &ModelFolder) -> Result<(), PipelineError> {
-    let files = configured(studio)?;
-    model.fits(&files.iter().map(|(file, scale)| file.scaled(*scale)).collect::<Vec<_>>())
+    let [merged, bound] = scaled(&used(studio, &[])?);
+    model.fits(Loras { merged: &merged, bound: &bound })
 }
 
 /// The LoRA that a prompt names: one of the configured ones, or `NAME.safetensors` in `loras/` of the

@@ -136,8 +136,11 @@ pub(super) fn override_paint(
     .collect();
     if !flags.loras.is_empty() {
         let loras = flags.loras.iter().map(|flag| {
-            let (path, scale) = lora(flag)?;
-            Ok(format!("{{ path = {}, scale = {scale:?} }}", quoted(&path)))
+            let (path, scale, subject) = lora(flag)?;
+            let subject =
+                subject.map(|id| format!(", subjects = {{ id = {} }}", quoted(&id.to_owned())));
+            let subject = subject.unwrap_or_default();
+            Ok(format!("{{ path = {}, scale = {scale:?}{subject} }}", quoted(&path.to_owned())))
         });
         let loras: Vec<String> = loras.collect::<Result<_, PipelineError>>()?;
         overrides.push(("paint.loras".to_owned(), format!("[{}]", loras.join(", "))));
@@ -154,17 +157,22 @@ fn scheduled(sampler: &str, flags: &PaintFlags) -> Result<String, PipelineError>
     }
 }
 
-/// `FILE[:SCALE]`.
-fn lora(flag: &str) -> Result<(String, f64), PipelineError> {
-    match flag.rsplit_once(':') {
-        None => Ok((flag.to_owned(), 1.0)),
-        Some((path, scale)) => match scale.parse::<f64>() {
-            Ok(scale) if scale.is_finite() => Ok((path.to_owned(), scale)),
-            Ok(_) | Err(_) => Err(PipelineError::Usage(format!(
-                "wanted --lora FILE or FILE:SCALE with a number, and it is `{flag}`"
-            ))),
-        },
+/// `FILE[:SCALE[:SUBJECT]]`.
+fn lora(flag: &str) -> Result<(&str, f64, Option<&str>), PipelineError> {
+    let Some((before, last)) = flag.rsplit_once(':') else { return Ok((flag, 1.0, None)) };
+    let number = |text: &str| text.parse::<f64>().ok().filter(|scale| scale.is_finite());
+    if let Some(scale) = number(last) {
+        return Ok((before, scale, None));
     }
+    before
+        .rsplit_once(':')
+        .filter(|_| !last.is_empty())
+        .and_then(|(path, scale)| Some((path, number(scale)?, Some(last))))
+        .ok_or_else(|| {
+            PipelineError::Usage(format!(
+                "wanted --lora FILE, FILE:SCALE or FILE:SCALE:SUBJECT with a number, and it is `{flag}`"
+            ))
+        })
 }
 
 /// A picture's own settings, except where a flag says otherwise.
