@@ -406,7 +406,7 @@ fn every_key_of_the_types_is_described() {
                 let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
                 assert!(table.keys().all(|name| names.contains(&name.as_str())), "{names:?}");
                 for key in keys {
-                    let optional = ["stature", "applies_to"].contains(&key.name);
+                    let optional = ["stature", "applies_to", "id"].contains(&key.name);
                     assert!(optional || table.contains_key(key.name), "{}", key.name);
                     if let Some(below) = table.get(key.name) {
                         described(below, key.takes);
@@ -421,7 +421,8 @@ fn every_key_of_the_types_is_described() {
             _ => {}
         }
     }
-    let text = format!("{TEMPLATE}\n[[paint.loras]]\npath = \"a\"");
+    let whose = "subjects = { axis = \"b\", value = \"c\" }";
+    let text = format!("{TEMPLATE}\n[[paint.loras]]\npath = \"a\"\n{whose}");
     let config = load(&text).unwrap();
     described(&toml::Value::try_from(config).unwrap(), keys::ROOT);
 }
