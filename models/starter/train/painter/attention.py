@@ -1,4 +1,4 @@
-"""Attention of a UNet in training: by regions as Troupe paints (DESIGN: "Regions, exactly"), in bfloat16 on the CPU.
+"""Attention of a UNet in training: by regions as Troupe paints (DESIGN: "Regions, exactly").
 
 PyTorch's fused attention is four times slower than plain products here, so scores are written out, a few pictures at a
 time so that they stay in the cache.

@@ -2,7 +2,7 @@
 
 A shard of latents holds, for each canvas, `z` (scenes, channels, height / 8, width / 8) as f16 and unscaled, `known`, and for each
 scene the people's `masks` and `regions` (people, height / 8, width / 8) as bytes: what shows them, and what of their box
-no box in front covers. The first shard's deviation becomes the autoencoder's scaling factor.
+no box in front covers. The first shard's deviation becomes the autoencoder's scaling factor where it has none yet.
 """
 import json
 import os
@@ -12,6 +12,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from draw import eighth
+
+UNSET = .18215  # what diffusers gives to an autoencoder of which nothing is known
 
 
 def regions(boxes, width, height):
@@ -46,7 +48,7 @@ def main(folder, drawn, out):
                 "masks": [torch.stack(it) if it else torch.zeros(0, size[1] // 8, size[0] // 8, dtype=torch.uint8) for it in shard["masks"]],
                 "regions": [regions(it["boxes"], *size) for it in known],
             }
-        if not os.listdir(out):
+        if not os.listdir(out) and network.config.scaling_factor == UNSET:
             spread = torch.cat([it["z"].flatten().float() for it in kept.values()]).std().item()
             network.register_to_config(scaling_factor=round(1 / spread, 5))
             network.save_config(folder)

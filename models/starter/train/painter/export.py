@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 
 import tokenizer as tokens
 from attention import Conditioning, Processor
-from data import Batch, Scenes, folder_scaling, seeded
+from data import Batch, Scenes, latents_of, seeded
 from train_unet import AVERAGES, networks
 
 HELD_OUT = 12  # batches
@@ -50,11 +50,11 @@ def error(unet, text, tokenizer, scenes, alphas):
 def main(work, out, length=None):
     saved = torch.load(f"{work}/unet.pt")
     tokenizer = tokens.load(f"{work}/tokenizer")
-    unet, text = networks(len(tokenizer))
+    scaling, channels = latents_of(f"{work}/autoencoder")
+    unet, text = networks(len(tokenizer), channels)
     scheduler = DDIMScheduler(
         beta_schedule="scaled_linear", beta_start=.00085, beta_end=.012, prediction_type="v_prediction", clip_sample=False,
         set_alpha_to_one=False, steps_offset=1, timestep_spacing="trailing")
-    scaling = folder_scaling(f"{work}/autoencoder")
     errors = {}
     if length is None:
         scenes = Scenes(f"{work}/latents", scaling, slice(0, 1))

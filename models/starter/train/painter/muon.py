@@ -1,11 +1,14 @@
 """Muon: momentum, orthogonalised (Jordan et al. 2024, github.com/KellerJordan/Muon); convolutions flattened to matrices."""
 import torch
 
+# bfloat16 where the processor multiplies in it (AVX-512 with bf16); elsewhere it is ten times slower than f32.
+HALF = torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+
 
 @torch.no_grad()
 def orthogonalised(matrix, steps=5):
-    """The nearest orthogonal matrix, roughly, by a quintic Newton-Schulz iteration in bfloat16."""
-    it = matrix.bfloat16() / (matrix.norm() + 1e-7)
+    """The nearest orthogonal matrix, roughly, by a quintic Newton-Schulz iteration."""
+    it = matrix.to(HALF) / (matrix.norm() + 1e-7)
     turned = it.shape[1] < it.shape[0]
     if turned:
         it = it.T

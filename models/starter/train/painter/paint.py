@@ -14,6 +14,7 @@ import tokenizer as tokens
 from attention import Conditioning, Processor, grid
 from data import BASE_RATIO
 from encode import regions
+from muon import HALF
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Job:
 class Painter:
     """A diffusers folder, in bfloat16 where that is faster."""
 
-    def __init__(self, folder, half=True):
+    def __init__(self, folder, half=HALF is torch.bfloat16):
         self.unet = UNet2DConditionModel.from_pretrained(f"{folder}/unet").float().eval().to(memory_format=torch.channels_last)
         self.text = CLIPTextModel.from_pretrained(f"{folder}/text_encoder").float().eval()
         self.vae = AutoencoderKL.from_pretrained(f"{folder}/vae").float().eval().to(memory_format=torch.channels_last)
@@ -74,7 +75,7 @@ class Painter:
         for at, time in enumerate(scheduler.timesteps):
             self.conditioning.grids = self._grids(weights, jobs[0].size, at < until)
             pair = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.half):
+            with torch.autocast("cpu", torch.bfloat16, self.half):
                 plain, told = self.unet(pair, time, contexts).sample.float().chunk(2)
             x = scheduler.step(plain + guidance * (told - plain), time, x).prev_sample
         pictures = self.vae.decode((x / self.vae.config.scaling_factor).contiguous(memory_format=torch.channels_last)).sample

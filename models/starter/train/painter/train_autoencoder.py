@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
-from muon import split
+from muon import HALF, split
 
 CROP, PICTURES = 96, 8
 AVERAGE = .998
@@ -98,7 +98,7 @@ def main():
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (steps + 1) / 30) * max(falling, .02)
         pixels, smaller = crops.batch(), r.random() < .3
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
             found = it.encode(pixels).latent_dist
         mean = found.mean.float()
         z = mean + NOISE * torch.randn_like(mean)
@@ -110,7 +110,7 @@ def main():
             side = r.choice([6, 7, 8, 9])
             z = F.interpolate(z, size=side, mode="bilinear", antialias=True).contiguous(memory_format=torch.channels_last)
             wanted = F.interpolate(pixels, size=side * 8, mode="bilinear", antialias=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
             decoded = it.decode(z).sample
         decoded = decoded.float()
         loss = difference(decoded, wanted) + .01 * scale

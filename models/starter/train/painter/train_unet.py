@@ -1,9 +1,11 @@
 """Trains text encoder and UNet together on latents.
 
-python train_unet.py WORK MINUTES [--threads 2] [--rate .01] [--final] [--seed 0]
+python train_unet.py WORK MINUTES [--threads 2] [--rate .01] [--final] [--seed 0] [--from PAINTER]
 
-WORK holds `tokenizer/`, `autoencoder/` and `latents/`; `unet.pt` is written there every 200 steps and gone on from when
-it is there. `--final` lets the rate fall to nothing over the last 60 % of the minutes. Pictures: `export.py`.
+WORK holds `tokenizer/`, `autoencoder/` and `latents/`; `unet.pt` is written there every 200 steps, when new shards are taken
+up, too, and is gone on from when it is there. Without it, `--from` begins with the weights of a diffusers folder, whose
+tokenizer and autoencoder may be others. `--final` lets the rate fall to nothing over the last 60 % of the minutes.
+Pictures: `export.py`.
 """
 import argparse
 import math
@@ -16,25 +18,25 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 import tokenizer as tokens
 from attention import Conditioning, Processor
-from data import Scenes, folder_scaling, seeded
-from muon import split
+from data import Scenes, latents_of, seeded
+from muon import HALF, split
 
-WIDTH = 160  # of the text encoder
+WIDTH = 128  # of the text encoder
 AVERAGES = (.99, .998, .9995)
 TOKEN_LOSS = .02
 ISOLATED_FROM = 500  # the time from which subjects don't see one another, the first half of the steps
 
 
-def networks(vocabulary):
+def networks(vocabulary, channels):
     """UNet and text encoder with residual branches that start nearly silent."""
     text = CLIPTextModel(CLIPTextConfig(
         vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1, hidden_act="quick_gelu"))
     unet = UNet2DConditionModel(
-        sample_size=24, in_channels=6, out_channels=6, block_out_channels=(80, 160, 256),
+        sample_size=24, in_channels=channels, out_channels=channels, block_out_channels=(80, 128, 160),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=(2, 4, 8), norm_num_groups=16)
+        layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=16)
     with torch.no_grad():
         for name, weight in unet.named_parameters():
             if 2 <= weight.ndim and any(it in name for it in ("conv2", "to_out", "ff.net.2", "proj_out")):
@@ -42,6 +44,24 @@ def networks(vocabulary):
         unet.conv_out.weight.zero_()
         unet.conv_out.bias.zero_()
     return unet.to(memory_format=torch.channels_last), text
+
+
+@torch.no_grad()
+def begin_from(folder, tokenizer, unet, text):
+    """Copies a painter's weights: of first and last layers the channels that both have, of the words their old pieces' mean."""
+    old, old_text = UNet2DConditionModel.from_pretrained(f"{folder}/unet").float(), CLIPTextModel.from_pretrained(f"{folder}/text_encoder").float()
+    pieces = tokens.load(f"{folder}/tokenizer")
+    for network, before in ((unet, old.state_dict()), (text, old_text.state_dict())):
+        for name, it in network.state_dict().items():
+            if name.endswith("token_embedding.weight"):
+                for word, at in tokenizer.get_vocab().items():
+                    known = pieces.get_vocab().get(word)
+                    said = [known] if known is not None else pieces(word.removesuffix("</w>"), add_special_tokens=False).input_ids
+                    if said:
+                        it[at] = before[name][said].mean(0)
+            else:
+                both = tuple(slice(min(a, b)) for a, b in zip(it.shape, before[name].shape))
+                it[both] = before[name][both]
 
 
 def times(count, alphas, generator):
@@ -63,6 +83,7 @@ def main():
     parser.add_argument("--rate", type=float, default=.01)
     parser.add_argument("--final", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--from", dest="start")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     generator, r = torch.Generator().manual_seed(options.seed), seeded(options.seed)
@@ -70,7 +91,10 @@ def main():
 
     work = options.work
     tokenizer = tokens.load(f"{work}/tokenizer")
-    unet, text = networks(len(tokenizer))
+    scaling, channels = latents_of(f"{work}/autoencoder")
+    unet, text = networks(len(tokenizer), channels)
+    if options.start and not os.path.exists(f"{work}/unet.pt"):
+        begin_from(options.start, tokenizer, unet, text)
     named = [(name, it) for network in (unet, text) for name, it in network.named_parameters()]
     averages = [[it.detach().clone() for _, it in named] for _ in AVERAGES]
     steps = seen = 0
@@ -88,7 +112,7 @@ def main():
     print(f"UNet {sum(it.numel() for it in unet.parameters()) / 1e6:.2f} M, text {sum(it.numel() for it in text.parameters()) / 1e6:.2f} M, {seen} seen", flush=True)
     conditioning = Conditioning()
     unet.set_attn_processor(Processor(conditioning))
-    scenes = Scenes(f"{work}/latents", folder_scaling(f"{work}/autoencoder"), slice(1, None))
+    scenes = Scenes(f"{work}/latents", scaling, slice(1, None))
     print(len(scenes), "scenes", flush=True)
     alphas = DDPMScheduler(beta_schedule="scaled_linear", beta_start=.00085, beta_end=.012).alphas_cumprod
 
@@ -115,7 +139,7 @@ def main():
         signal = alphas[time_steps].view(-1, 1, 1, 1)
         noised = signal.sqrt() * z + (1 - signal).sqrt() * noise
         wanted = signal.sqrt() * noise - (1 - signal).sqrt() * z
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
             contexts = text(encoded["input_ids"]).last_hidden_state
             conditioning.contexts = contexts[len(z):]
             found = unet(noised, time_steps, contexts[:len(z)]).sample
@@ -140,6 +164,9 @@ def main():
             print(f"{steps} steps, {seen} seen, {part * options.minutes:.1f} min, error {errors:.4f}, beside {placed or 0:.3f}, {rate:.1f} a second", flush=True)
         if steps % 200 == 0:
             save(kept, steps, seen, named, averages, (inner, outer))
+            if scenes.stale():
+                scenes = Scenes(f"{work}/latents", scaling, slice(1, None))
+                print(len(scenes), "scenes", flush=True)
     save(kept, steps, seen, named, averages, (inner, outer))
 
 
