@@ -6,6 +6,7 @@
 //! turns one tensor into f32 on the CPU, checks that every number of it is finite, and makes of it
 //! what the LoRAs say ([`AdapterSet`]), so that a network need not know about LoRAs.
 
+mod bound;
 mod file;
 mod header;
 mod shards;
@@ -17,10 +18,11 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use safetensors::Dtype;
 
+pub(crate) use self::bound::BoundUpdate;
 pub(crate) use self::file::TensorFile;
 pub(crate) use self::header::{Entry, printable};
 pub use self::shards::ShardIndex;
-use crate::lora::{AdapterSet, LowRank};
+use crate::lora::AdapterSet;
 
 /// The bytes of a file: a memory map, or a `Vec<u8>`.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -68,20 +70,6 @@ pub(crate) enum Part {
     },
     /// A matrix with rows and columns exchanged.
     Transposed,
-}
-
-/// What a LoRA that is bound to a subject does to a weight.
-#[derive(Debug)]
-pub(crate) enum BoundUpdate {
-    /// It adds `up · down`.
-    LowRank {
-        /// A, `(rank, in, …)`.
-        down: Tensor,
-        /// B with scale and alpha / rank, `(out, rank)`.
-        up: Tensor,
-    },
-    /// It makes this of it.
-    Merged(Tensor),
 }
 
 /// A module of a network as the header of its file shows it: a name and a weight.
@@ -245,49 +233,6 @@ impl Weights {
     #[must_use]
     pub fn with_bound(self, loras: Vec<AdapterSet>) -> Self {
         Self { bound: Arc::new(loras), ..self }
-    }
-
-    /// What each bound LoRA that changes the tensor `name` does to it, by its number.
-    ///
-    /// # Errors
-    ///
-    /// If the tensor or a LoRA's can't be read.
-    pub(crate) fn bound(
-        &self,
-        name: &str,
-        shape: &[usize],
-    ) -> Result<Vec<(usize, BoundUpdate)>, WeightsError> {
-        let key = self.key(name);
-        let mut updates = Vec::new();
-        for (lora, set) in self.bound.iter().enumerate() {
-            if !set.changes(&key) {
-                continue;
-            }
-            let tensor = |source| WeightsError::Tensor {
-                file: self.set.name.clone(),
-                key: printable(&key, 200),
-                source: Box::new(source),
-            };
-            let update = match set.low_rank(&key)?.as_deref() {
-                Some([LowRank { down, up, multiplier }]) => {
-                    let shape = [&down.dims()[..1], &shape[1..]].concat();
-                    BoundUpdate::LowRank {
-                        down: down.reshape(shape).map_err(tensor)?,
-                        up: up.affine(*multiplier, 0.0).map_err(tensor)?,
-                    }
-                }
-                _ => {
-                    let weight = self.get(name, shape)?;
-                    let values =
-                        weight.flatten_all().and_then(|it| it.to_vec1()).map_err(tensor)?;
-                    let merged = set.merge(&key, shape, values)?;
-                    let merged = Tensor::from_vec(merged, shape, &Device::Cpu);
-                    BoundUpdate::Merged(merged.map_err(tensor)?)
-                }
-            };
-            updates.push((lora, update));
-        }
-        Ok(updates)
     }
 
     /// The tensors under `name`, a part of a path: `weights.at("down_blocks").at(0)`.

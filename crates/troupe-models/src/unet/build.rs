@@ -34,7 +34,7 @@ pub(super) fn bound_linear(
     sizes: [usize; 2],
 ) -> Result<Bound<Linear>, UNetError> {
     let bias = weights.get("bias", &[sizes[1]])?;
-    matrix(weights, sizes, Some(bias), &[])
+    matrix(weights, sizes, Some(&bias), &[])
 }
 
 /// A matrix `weight`, with what bound LoRAs do to it.
@@ -51,19 +51,19 @@ pub(super) fn bound_pointwise(
     sizes: [usize; 2],
 ) -> Result<Bound<Linear>, UNetError> {
     let bias = weights.get("bias", &[sizes[1]])?;
-    matrix(weights, sizes, Some(bias), &[1, 1])
+    matrix(weights, sizes, Some(&bias), &[1, 1])
 }
 
 /// `kernel` is how the file has it beyond the matrix.
 fn matrix(
     weights: &Weights,
     [inputs, outputs]: [usize; 2],
-    bias: Option<Tensor>,
+    bias: Option<&Tensor>,
     kernel: &[usize],
 ) -> Result<Bound<Linear>, UNetError> {
     let shape = [&[outputs, inputs], kernel].concat();
     let matrix = |weight: &Tensor| weight.reshape((weight.dims()[0], inputs));
-    let layer = Linear::new(matrix(&weights.get("weight", &shape)?)?, bias.clone())?;
+    let layer = Linear::new(matrix(&weights.get("weight", &shape)?)?, bias.cloned())?;
     let mut changes = Vec::new();
     for (lora, update) in weights.bound("weight", &shape)? {
         let kind = match update {
@@ -72,7 +72,7 @@ fn matrix(
                 up: Linear::new(up, None)?,
             },
             BoundUpdate::Merged(weight) => {
-                Kind::Merged(Linear::new(matrix(&weight)?, bias.clone())?)
+                Kind::Merged(Linear::new(matrix(&weight)?, bias.cloned())?)
             }
         };
         changes.push(Change { lora, kind });
