@@ -6,7 +6,7 @@
 //! SD 1.x and 2.x to the last with the final norm, SDXL to the last but one without it
 //! ([`ClipLayer`]). SDXL also hears the whole text as one row, the pooled output.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use troupe_nn::{LayerNorm, Linear, Mask, NnError, attention, gelu, quick_gelu};
 
@@ -190,7 +190,7 @@ impl ClipTextEncoder {
         let layers = (0..config.layers).map(|layer| EncoderLayer::new(&config, &layers.at(layer)));
         Ok(Self {
             token_embedding: embeddings
-                .get("token_embedding.weight", &[config.vocabulary, width])?,
+                .stored("token_embedding.weight", &[config.vocabulary, width])?,
             position_embedding: embeddings
                 .get("position_embedding.weight", &[config.positions, width])?,
             layers: layers.collect::<Result<_, _>>()?,
@@ -207,7 +207,7 @@ impl ClipTextEncoder {
     /// If a tensor is missing or has another shape than the configuration says.
     pub fn with_projection(config: ClipConfig, weights: &Weights) -> Result<Self, ModelError> {
         let shape = [config.projection, config.width];
-        let projection = Linear::new(weights.get("text_projection.weight", &shape)?, None)?;
+        let projection = Linear::new(weights.stored("text_projection.weight", &shape)?, None)?;
         Ok(Self { text_projection: Some(projection), ..Self::new(config, weights)? })
     }
 
@@ -279,7 +279,7 @@ impl ClipTextEncoder {
             });
         }
         let ids = Tensor::new(ids, &Device::Cpu)?;
-        let mut tokens = self.token_embedding.index_select(&ids, 0)?;
+        let mut tokens = self.token_embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
         for LearnedToken { position, vector } in learned {
             let width = self.config.width;
             if vector.dims() != [width] || ids.elem_count() <= *position {
@@ -384,7 +384,7 @@ impl Default for ConfigFile {
 
 fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
     let bias = weights.get("bias", &[outputs])?;
-    Ok(Linear::new(weights.get("weight", &[outputs, inputs])?, Some(bias))?)
+    Ok(Linear::new(weights.stored("weight", &[outputs, inputs])?, Some(bias))?)
 }
 
 fn layer_norm(weights: &Weights, config: &ClipConfig) -> Result<LayerNorm, ModelError> {

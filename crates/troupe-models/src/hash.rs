@@ -7,9 +7,24 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::weights::Bytes;
+
+/// Bytes that are hashed at a time.
+const PIECE: usize = 16 << 20;
+
 /// The SHA-256 of bytes, in lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
+}
+
+/// The SHA-256 of a file, a piece at a time, so that no more of a map is in memory.
+pub fn sha256_of_file(file: &Bytes) -> String {
+    let mut hash = Sha256::new();
+    for (index, piece) in (**file).as_ref().chunks(PIECE).enumerate() {
+        hash.update(piece);
+        file.release(index * PIECE..index * PIECE + piece.len());
+    }
+    hexadecimal(&hash.finalize())
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -45,6 +60,8 @@ fn shorten(mut digits: String, length: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// The second example of FIPS 180-2, "abc".
@@ -53,6 +70,10 @@ mod tests {
     #[test]
     fn sha256_of_the_standard_is_ours() {
         assert_eq!(sha256(b"abc"), ABC);
+        let file = |bytes: &[u8]| -> Bytes { Arc::new(bytes.to_vec()) };
+        assert_eq!(sha256_of_file(&file(b"abc")), ABC);
+        let large: Vec<u8> = (0..=255).cycle().take(PIECE + 3).collect();
+        assert_eq!(sha256_of_file(&file(&large)), sha256(&large));
         assert_eq!(checkpoint_hash(ABC), ABC[..10]);
         assert_eq!(embedding_hash(ABC), ABC[..12]);
     }

@@ -4,15 +4,18 @@
 //! be a part of a file under other names, as in a single-file checkpoint: then every tensor is a
 //! view of one in the file. [`Weights::get`]
 //! turns one tensor into f32 on the CPU, checks that every number of it is finite, and makes of it
-//! what the LoRAs say ([`AdapterSet`]), so that a network need not know about LoRAs.
+//! what the LoRAs say ([`AdapterSet`]), so that a network need not know about LoRAs. [`Weights::stored`] leaves one that no
+//! LoRA changes in the file's own precision.
 
 mod bound;
 mod file;
 mod header;
 mod shards;
+mod view;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -22,10 +25,21 @@ pub(crate) use self::bound::BoundUpdate;
 pub(crate) use self::file::TensorFile;
 pub(crate) use self::header::{Entry, printable};
 pub use self::shards::ShardIndex;
+pub(crate) use self::view::{Part, View};
 use crate::lora::AdapterSet;
 
 /// The bytes of a file: a memory map, or a `Vec<u8>`.
-pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub type Bytes = Arc<dyn Contents>;
+
+/// The bytes of a file.
+pub trait Contents: AsRef<[u8]> + Send + Sync {
+    /// Says that these bytes have been read and won't be again soon, so that memory which the file can fill anew may go.
+    fn release(&self, range: Range<usize>) {
+        let _: Range<usize> = range;
+    }
+}
+
+impl Contents for Vec<u8> {}
 
 /// The tensors under one path of a network; a clone shares the file.
 ///
@@ -45,31 +59,6 @@ pub(crate) struct TensorSet {
     /// Of the file, or of the first of several.
     name: String,
     tensors: BTreeMap<String, View>,
-}
-
-/// A tensor of a network, and where it lies.
-#[derive(Clone)]
-pub(crate) struct View {
-    pub(crate) file: Arc<TensorFile>,
-    /// Its name in the file.
-    pub(crate) key: String,
-    /// As the network sees it.
-    pub(crate) shape: Vec<usize>,
-    pub(crate) part: Part,
-}
-
-/// How a tensor of a network is made from one in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// All of its numbers in their order; the shape may be another.
-    Whole,
-    /// So many numbers, from this one on.
-    Slice {
-        /// The first number.
-        start: usize,
-    },
-    /// A matrix with rows and columns exchanged.
-    Transposed,
 }
 
 /// A module of a network as the header of its file shows it: a name and a weight.
@@ -264,19 +253,40 @@ impl Weights {
         name: &str,
         shape: &[usize],
     ) -> Result<Option<Tensor>, WeightsError> {
-        let key = self.key(name);
-        let Some(view) = self.set.tensors.get(&key) else { return Ok(None) };
-        if view.shape != shape {
-            return Err(WeightsError::Shape {
-                file: view.file.name().to_owned(),
-                key: printable(&view.key, 200),
-                wanted: shape.to_vec(),
-                found: view.shape.clone(),
-            });
-        }
-        let values = self.adapters.merge(&key, shape, view.values()?)?;
+        let Some((key, view)) = self.view(name, shape)? else { return Ok(None) };
+        let values = self.adapters.merge(&key, shape, view.stored()?.widened())?;
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu);
         tensor.map(Some).map_err(|source| view.file.tensor_error(&view.key, source))
+    }
+
+    /// As [`Weights::get`], of f16 or bf16 where the file has it so and no LoRA changes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Weights::get`].
+    pub fn stored(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
+        match self.view(name, shape)? {
+            Some((key, view)) if !self.adapters.changes(&key) => {
+                let tensor = view.stored()?.into_tensor(shape);
+                tensor.map_err(|source| view.file.tensor_error(&view.key, source))
+            }
+            Some(_) | None => self.get(name, shape),
+        }
+    }
+
+    /// The full name of a tensor and where it lies, if the file has it.
+    fn view(&self, name: &str, shape: &[usize]) -> Result<Option<(String, &View)>, WeightsError> {
+        let key = self.key(name);
+        let Some(view) = self.set.tensors.get(&key) else { return Ok(None) };
+        if view.shape == shape {
+            return Ok(Some((key, view)));
+        }
+        Err(WeightsError::Shape {
+            file: view.file.name().to_owned(),
+            key: printable(&view.key, 200),
+            wanted: shape.to_vec(),
+            found: view.shape.clone(),
+        })
     }
 
     /// Whether the file has the tensor `name`.
@@ -334,35 +344,6 @@ impl TensorSet {
     fn all_of(file: &Arc<TensorFile>) -> BTreeMap<String, View> {
         let view = |(key, entry): (&String, &Entry)| (key.clone(), View::whole(file, key, entry));
         file.header().tensors.iter().map(view).collect()
-    }
-}
-
-impl View {
-    /// A tensor as it is.
-    pub(crate) fn whole(file: &Arc<TensorFile>, key: &str, entry: &Entry) -> Self {
-        Self {
-            file: Arc::clone(file),
-            key: key.to_owned(),
-            shape: entry.shape.clone(),
-            part: Part::Whole,
-        }
-    }
-
-    /// The numbers, in the order of the network's shape.
-    fn values(&self) -> Result<Vec<f32>, WeightsError> {
-        let count: usize = self.shape.iter().product();
-        match self.part {
-            Part::Whole => self.file.required_values(&self.key),
-            Part::Slice { start } => self.file.values_from(&self.key, start, count),
-            Part::Transposed => {
-                let values = self.file.required_values(&self.key)?;
-                let [rows, columns] =
-                    <[usize; 2]>::try_from(self.shape.as_slice()).unwrap_or([0; 2]);
-                let at = |index: usize| values.get(index).copied().unwrap_or(f32::NAN);
-                let row = |row| (0..columns).map(move |column| column * rows + row);
-                Ok((0..rows).flat_map(row).map(at).collect())
-            }
-        }
     }
 }
 

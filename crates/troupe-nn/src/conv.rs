@@ -4,14 +4,15 @@ use candle_core::Tensor;
 
 use crate::{
     NnError,
-    kernels::{Convolution, Matrix, Padding, kernels},
-    tensor::{from_values, to_values, vector, with_values},
+    kernels::{Convolution, Padding, kernels},
+    matrix::Matrix,
+    tensor::{from_values, vector, with_values},
 };
 
 /// A convolution with a square stride.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: Matrix, // `(kernel height · kernel width · in, out)`
+    weight: Matrix, // `(out, kernel height · kernel width · in)`
     bias: Option<Vec<f32>>,
     channels: usize,
     kernel: (usize, usize),
@@ -21,12 +22,13 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Takes `weight` as PyTorch stores it: `(out, in, kernel height, kernel width)`; `bias` is
-    /// `(out,)`. `padding` is a number for all sides, or a [`Padding`].
+    /// Takes `weight` as PyTorch stores it: `(out, in, kernel height, kernel width)`, of `f32`,
+    /// `f16` or `bf16`; `bias` is `(out,)`, of `f32`. `padding` is a number for all sides, or a
+    /// [`Padding`].
     ///
     /// # Errors
     ///
-    /// If a shape is another one, the stride is zero, or a tensor isn't `f32` on the CPU.
+    /// If a shape or a type is another one, the stride is zero, or a tensor isn't on the CPU.
     #[expect(clippy::needless_pass_by_value, reason = "a layer takes its weights over")]
     pub fn new(
         weight: Tensor,
@@ -47,11 +49,8 @@ impl Conv2d {
             return Err(NnError::Setting { what: "stride of conv2d", expected, found: stride });
         }
         let bias = bias.map(|bias| vector("bias of conv2d", &bias, outputs)).transpose()?;
-        let values = to_values(&weight.permute((2, 3, 1, 0))?)?;
-        let packed = Matrix::new(values, kernel_height * kernel_width * channels, outputs)
-            .ok_or_else(wrong)?;
         Ok(Self {
-            weight: packed,
+            weight: Matrix::of("weight of conv2d", &weight)?,
             bias,
             channels,
             kernel: (kernel_height, kernel_width),
@@ -67,7 +66,7 @@ impl Conv2d {
 
     /// The number of channels that come out.
     pub fn outputs(&self) -> usize {
-        self.weight.columns()
+        self.weight.outputs()
     }
 
     /// Shape `(batch, height, width, in)` → `(batch, out height, out width, out)`.

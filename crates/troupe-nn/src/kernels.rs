@@ -3,17 +3,18 @@
 use std::fmt::Debug;
 
 use crate::cpu::CpuKernels;
+use crate::matrix::Matrix;
 
 /// The operations that cost time. A layer checks shapes first; a kernel may rely on them.
 ///
 /// All slices are dense, row-major and channels-last.
 pub trait Kernels: Debug + Send + Sync {
-    /// `out = x · weight + bias`.
+    /// `out = x · weightᵀ + bias`.
     ///
-    /// `x` is `(rows, weight.rows)`, `bias` is `(weight.columns,)`, `out` is `(rows, weight.columns)`.
+    /// `x` is `(rows, weight.inputs)`, `bias` is `(weight.outputs,)`, `out` is `(rows, weight.outputs)`.
     fn linear(&self, x: &[f32], weight: &Matrix, bias: Option<&[f32]>, out: &mut [f32]);
 
-    /// A two-dimensional convolution; `weight` is `(kernel height · kernel width · in, out)`.
+    /// A two-dimensional convolution; `weight` is `(out, kernel height · kernel width · in)`.
     ///
     /// `x` is `(batch, height, width, in)`, `out` is `(batch, out height, out width, out)`.
     fn conv2d(
@@ -56,37 +57,6 @@ pub trait Kernels: Debug + Send + Sync {
 /// The kernels that all layers use.
 pub fn kernels() -> &'static dyn Kernels {
     &CpuKernels
-}
-
-/// A weight matrix, packed once: `(rows, columns)`, row-major.
-#[derive(Clone, Debug)]
-pub struct Matrix {
-    // Invariant: `rows · columns` values.
-    values: Vec<f32>,
-    rows: usize,
-    columns: usize,
-}
-
-impl Matrix {
-    /// `None` unless there are `rows · columns` values.
-    pub fn new(values: Vec<f32>, rows: usize, columns: usize) -> Option<Self> {
-        (rows.checked_mul(columns) == Some(values.len())).then_some(Self { values, rows, columns })
-    }
-
-    /// The values, row by row.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
-    /// The number of rows: what goes in.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The number of columns: what comes out.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
 }
 
 /// Rows and columns of zeros around an image.

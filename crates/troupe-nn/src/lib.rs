@@ -2,8 +2,9 @@
 //!
 //! Activations are channels-last: an image is `(batch, height, width, channels)`, which without
 //! a copy is `(batch, tokens, channels)` for an attention layer. The carrier is candle's
-//! [`Tensor`](candle_core::Tensor) of `f32` on the CPU. Weights come in as PyTorch stores them
-//! and are laid out for the kernels once, when a layer is made.
+//! [`Tensor`](candle_core::Tensor) of `f32` on the CPU. Weights come in as PyTorch stores them, of
+//! `f32`, `f16` or `bf16`; they are laid out for the kernels once, when a layer is made, and keep
+//! their precision. All arithmetic is in `f32`.
 //!
 //! The heavy operations stand behind [`Kernels`], so that other kernels can be put under the
 //! layers without touching a network. Every sum has a fixed order: the result of a layer
@@ -16,6 +17,7 @@ mod cpu;
 mod error;
 mod kernels;
 mod linear;
+mod matrix;
 mod norm;
 mod tensor;
 mod tokens;
@@ -27,10 +29,10 @@ pub use conv::Conv2d;
 pub use cpu::CpuKernels;
 pub use error::NnError;
 pub use kernels::{
-    Activation, AttentionShape, Convolution, GroupNormShape, Kernels, Mask, Matrix, Padding,
-    kernels,
+    Activation, AttentionShape, Convolution, GroupNormShape, Kernels, Mask, Padding, kernels,
 };
 pub use linear::Linear;
+pub use matrix::Matrix;
 pub use norm::{GroupNorm, LayerNorm};
 pub use tokens::{Part, gather_tokens, mix_tokens};
 pub use upsample::{upsample_nearest, upsample_nearest_2x};

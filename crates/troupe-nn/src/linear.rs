@@ -4,43 +4,41 @@ use candle_core::Tensor;
 
 use crate::{
     NnError,
-    kernels::{Matrix, kernels},
-    tensor::{from_values, to_values, vector, with_values},
+    kernels::kernels,
+    matrix::Matrix,
+    tensor::{from_values, vector, with_values},
 };
 
 /// `y = x · weightᵀ + bias` over the last dimension.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: Matrix, // `(in, out)`
+    weight: Matrix, // `(out, in)`
     bias: Option<Vec<f32>>,
 }
 
 impl Linear {
-    /// Takes `weight` as PyTorch stores it: `(out, in)`; `bias` is `(out,)`.
+    /// Takes `weight` as PyTorch stores it: `(out, in)`, of `f32`, `f16` or `bf16`; `bias` is `(out,)`, of `f32`.
     ///
     /// # Errors
     ///
-    /// If a shape is another one, or a tensor isn't `f32` on the CPU.
+    /// If a shape or a type is another one, or a tensor isn't on the CPU.
     #[expect(clippy::needless_pass_by_value, reason = "a layer takes its weights over")]
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self, NnError> {
-        let &[outputs, inputs] = weight.dims() else {
+        let &[outputs, _] = weight.dims() else {
             return Err(NnError::shape("weight of linear", "(out, in)", weight.dims()));
         };
         let bias = bias.map(|bias| vector("bias of linear", &bias, outputs)).transpose()?;
-        let values = to_values(&weight.t()?)?;
-        let weight = Matrix::new(values, inputs, outputs)
-            .ok_or_else(|| NnError::shape("weight of linear", "(out, in)", weight.dims()))?;
-        Ok(Self { weight, bias })
+        Ok(Self { weight: Matrix::of("weight of linear", &weight)?, bias })
     }
 
     /// The number of channels that go in.
     pub fn inputs(&self) -> usize {
-        self.weight.rows()
+        self.weight.inputs()
     }
 
     /// The number of channels that come out.
     pub fn outputs(&self) -> usize {
-        self.weight.columns()
+        self.weight.outputs()
     }
 
     /// Shape `(.., in)` → `(.., out)`.

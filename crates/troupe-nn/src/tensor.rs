@@ -10,14 +10,16 @@ pub(crate) fn with_values<T>(x: &Tensor, function: impl FnOnce(&[f32]) -> T) -> 
     let (storage, layout) = x.storage_and_layout();
     let start = layout.start_offset();
     let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
-        return Err(candle_core::Error::UnexpectedDType {
-            msg: "layers take tensors on the CPU",
-            expected: DType::F32,
-            got: x.dtype(),
-        }
-        .into());
+        return Err(wrong_kind(&x));
     };
     Ok(function(&values[start..start + x.elem_count()]))
+}
+
+/// The error for a tensor that isn't of f32 on the CPU.
+pub(crate) fn wrong_kind(x: &Tensor) -> NnError {
+    let (expected, got) = (DType::F32, x.dtype());
+    let msg = "layers take tensors on the CPU";
+    candle_core::Error::UnexpectedDType { msg, expected, got }.into()
 }
 
 /// The values of `x`, in row-major order.

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use troupe_models::weights::Bytes;
+use troupe_models::weights::{Bytes, Contents};
 
 /// How the name of a file begins and ends that isn't whole yet.
 pub(crate) const UNFINISHED: (&str, &str) = (".troupe-", ".tmp");
@@ -167,7 +168,36 @@ pub fn map(path: &Path) -> Result<Bytes, FileError> {
     // SAFETY: the map is only read. A file that another process shortens meanwhile ends this one with a signal, and one
     // that is overwritten gives other numbers; neither breaks what the types of plain bytes promise.
     let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
-    Ok(Arc::new(mapped))
+    Ok(Arc::new(Map(mapped)))
+}
+
+/// A file in memory, as far as it was read and not released.
+struct Map(memmap2::Mmap);
+
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Contents for Map {
+    fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            #[expect(
+                unsafe_code,
+                reason = "advice that empties private memory would change what it holds"
+            )]
+            // SAFETY: the map is never written to, so the pages that go come back from the file with the same bytes.
+            let advised =
+                unsafe { self.0.unchecked_advise_range(advice, range.start, range.len()) };
+            // Pages that stay are no error: they only take memory.
+            let _stay = advised;
+        }
+        #[cfg(not(unix))]
+        let _: Range<usize> = range;
+    }
 }
 
 fn open(path: &Path) -> Result<File, FileError> {

@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 use half::f16;
@@ -104,7 +105,8 @@ pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
 /// Asserts that the relative error of `actual` to `expected` is at most `tolerance`.
 ///
 /// `expected` is what [`Golden::tensor`] returns: the values, and the shape in which a failure
-/// says where the first and the greatest differences are.
+/// says where the first and the greatest differences are. With `--nocapture` the error is seen, and
+/// `tests/reference/parity.py` makes a table of it.
 ///
 /// # Panics
 ///
@@ -114,6 +116,14 @@ pub fn assert_close(name: &str, actual: &[f32], expected: &(Vec<f32>, Vec<usize>
     if let Err(complaint) = compare(name, actual, expected, tolerance) {
         raise(&complaint);
     }
+    show(Location::caller().file(), name, relative_error(actual, &expected.0), tolerance);
+}
+
+#[expect(clippy::print_stdout, reason = "a test's output, shown only when asked for")]
+fn show(file: &str, name: &str, error: f64, tolerance: f64) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("main");
+    println!("parity close | {file} | {test} | {name} | {error:.1e} | {tolerance:.0e} |");
 }
 
 /// The comparison behind [`assert_close`]; the error is its message.

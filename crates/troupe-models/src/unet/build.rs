@@ -12,7 +12,7 @@ pub(super) fn linear(
     weights: &Weights,
     [inputs, outputs]: [usize; 2],
 ) -> Result<Linear, UNetError> {
-    let weight = weights.get("weight", &[outputs, inputs])?;
+    let weight = weights.stored("weight", &[outputs, inputs])?;
     Ok(Linear::new(weight, Some(weights.get("bias", &[outputs])?))?)
 }
 
@@ -24,7 +24,7 @@ pub(super) fn conv2d(
     stride: usize,
     padding: impl Into<Padding>,
 ) -> Result<Conv2d, UNetError> {
-    let weight = weights.get("weight", &[outputs, inputs, kernel, kernel])?;
+    let weight = weights.stored("weight", &[outputs, inputs, kernel, kernel])?;
     Ok(Conv2d::new(weight, Some(weights.get("bias", &[outputs])?), stride, padding)?)
 }
 
@@ -63,7 +63,7 @@ fn matrix(
 ) -> Result<Bound<Linear>, UNetError> {
     let shape = [&[outputs, inputs], kernel].concat();
     let matrix = |weight: &Tensor| weight.reshape((weight.dims()[0], inputs));
-    let layer = Linear::new(matrix(&weights.get("weight", &shape)?)?, bias.cloned())?;
+    let layer = Linear::new(matrix(&weights.stored("weight", &shape)?)?, bias.cloned())?;
     let mut changes = Vec::new();
     for (lora, update) in weights.bound("weight", &shape)? {
         let kind = match update {

@@ -110,7 +110,7 @@ impl DownBlock {
             None
         } else {
             let weights = weights.at("downsamplers").at(0).at("conv");
-            let weight = weights.get("weight", &[outputs, outputs, 3, 3])?;
+            let weight = weights.stored("weight", &[outputs, outputs, 3, 3])?;
             let bias = weights.get("bias", &[outputs])?;
             Some(Conv2d::new(weight, Some(bias), 2, Padding::RIGHT_AND_BOTTOM)?)
         };
@@ -198,7 +198,7 @@ impl AttentionBlock {
             let weights = weights.at(name);
             let bias = weights.get("bias", &[channels])?;
             Ok::<_, ModelError>(Linear::new(
-                weights.get("weight", &[channels, channels])?,
+                weights.stored("weight", &[channels, channels])?,
                 Some(bias),
             )?)
         });
@@ -233,7 +233,7 @@ pub(super) fn conv2d(
     kernel: usize,
 ) -> Result<Conv2d, ModelError> {
     let bias = weights.get("bias", &[outputs])?;
-    let weight = weights.get("weight", &[outputs, inputs, kernel, kernel])?;
+    let weight = weights.stored("weight", &[outputs, inputs, kernel, kernel])?;
     Ok(Conv2d::new(weight, Some(bias), 1, kernel >> 1)?)
 }
 

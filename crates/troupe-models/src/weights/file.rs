@@ -1,5 +1,6 @@
 //! One safetensors file: its checked header, and the numbers behind it.
 
+use candle_core::{Device, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -7,7 +8,7 @@ use safetensors::Dtype;
 use super::header::{Entry, Header, printable};
 use super::{Bytes, WeightsError};
 
-/// How many elements are converted at a time.
+/// How many elements are checked at a time.
 pub(super) const CHUNK: usize = 1024;
 /// How many elements are held at a time where none are kept.
 pub(super) const HELD: usize = 64 * CHUNK;
@@ -44,6 +45,16 @@ impl TensorFile {
         start: usize,
         count: usize,
     ) -> Result<Vec<f32>, WeightsError> {
+        Ok(self.stored_from(key, start, count)?.widened())
+    }
+
+    /// As [`Self::values_from`], in the file's own precision.
+    pub(crate) fn stored_from(
+        &self,
+        key: &str,
+        start: usize,
+        count: usize,
+    ) -> Result<Stored, WeightsError> {
         let missing = || WeightsError::Missing {
             file: self.name.clone(),
             key: printable(key, 200),
@@ -57,7 +68,7 @@ impl TensorFile {
             return Err(missing());
         }
         let part = Entry { dtype: entry.dtype, shape: vec![count], range };
-        self.values(key, &part)
+        self.stored(key, &part)
     }
 
     /// The elements of a tensor that must be there.
@@ -128,16 +139,23 @@ impl TensorFile {
     }
 
     /// The elements of a tensor as f32, all of them finite.
+    pub(crate) fn values(&self, key: &str, entry: &Entry) -> Result<Vec<f32>, WeightsError> {
+        Ok(self.stored(key, entry)?.widened())
+    }
+
+    /// The elements of a tensor in its own precision, all of them finite.
+    ///
+    /// The file is told that they were read, so that its pages don't stay in memory beside them.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "whatever else the format has or will have is refused"
     )]
-    pub(crate) fn values(&self, key: &str, entry: &Entry) -> Result<Vec<f32>, WeightsError> {
+    fn stored(&self, key: &str, entry: &Entry) -> Result<Stored, WeightsError> {
         let bytes = self.slice(entry)?;
-        let values = match entry.dtype {
-            Dtype::F32 => elements(bytes, f32::from_le_bytes).collect(),
-            Dtype::F16 => widen(bytes, f16::from_le_bytes),
-            Dtype::BF16 => widen(bytes, bf16::from_le_bytes),
+        let stored = match entry.dtype {
+            Dtype::F32 => Stored::F32(elements(bytes, f32::from_le_bytes).collect()),
+            Dtype::F16 => Stored::F16(elements(bytes, f16::from_le_bytes).collect()),
+            Dtype::BF16 => Stored::Bf16(elements(bytes, bf16::from_le_bytes).collect()),
             found => {
                 return Err(WeightsError::Dtype {
                     file: self.name.clone(),
@@ -146,16 +164,11 @@ impl TensorFile {
                 });
             }
         };
-        // No early exit, so that the loop over a chunk is a few vector instructions.
-        let finite =
-            |chunk: &[f32]| chunk.iter().fold(true, |finite, value| finite & value.is_finite());
-        if !values.chunks(CHUNK).all(finite) {
-            return Err(WeightsError::NotFinite {
-                file: self.name.clone(),
-                key: printable(key, 200),
-            });
+        self.bytes.release(entry.range.clone());
+        if stored.is_finite() {
+            return Ok(stored);
         }
-        Ok(values)
+        Err(WeightsError::NotFinite { file: self.name.clone(), key: printable(key, 200) })
     }
 }
 
@@ -167,19 +180,52 @@ fn elements<'a, const SIZE: usize, T>(
     bytes.as_chunks::<SIZE>().0.iter().map(move |&element| from(element))
 }
 
-/// Sixteen-bit numbers as f32, a chunk at a time so that vector instructions do it.
-fn widen<T: Copy>(bytes: &[u8], from: impl Fn([u8; 2]) -> T) -> Vec<f32>
+/// Numbers in the precision in which a file has them.
+pub(crate) enum Stored {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+}
+
+impl Stored {
+    /// Whether no number is infinite or none.
+    fn is_finite(&self) -> bool {
+        match self {
+            Self::F32(values) => all(values, |it| it.is_finite()),
+            Self::F16(values) => all(values, |it| it.to_bits() & 0x7c00 != 0x7c00),
+            Self::Bf16(values) => all(values, |it| it.to_bits() & 0x7f80 != 0x7f80),
+        }
+    }
+
+    /// As f32.
+    pub(crate) fn widened(self) -> Vec<f32> {
+        match self {
+            Self::F32(values) => values,
+            Self::F16(values) => widened(&values),
+            Self::Bf16(values) => widened(&values),
+        }
+    }
+
+    /// On the CPU.
+    pub(crate) fn into_tensor(self, shape: &[usize]) -> Result<Tensor, candle_core::Error> {
+        match self {
+            Self::F32(values) => Tensor::from_vec(values, shape, &Device::Cpu),
+            Self::F16(values) => Tensor::from_vec(values, shape, &Device::Cpu),
+            Self::Bf16(values) => Tensor::from_vec(values, shape, &Device::Cpu),
+        }
+    }
+}
+
+fn widened<T>(values: &[T]) -> Vec<f32>
 where
     [T]: HalfFloatSliceExt,
 {
-    let mut values = Vec::with_capacity(bytes.len().div_ceil(2));
-    let mut narrow = Vec::with_capacity(CHUNK);
-    for chunk in bytes.chunks(2 * CHUNK) {
-        narrow.clear();
-        narrow.extend(elements(chunk, &from));
-        let start = values.len();
-        values.resize(start + narrow.len(), 0.0);
-        narrow.convert_to_f32_slice(&mut values[start..]);
-    }
-    values
+    let mut wide = vec![0.0; values.len()];
+    values.convert_to_f32_slice(&mut wide);
+    wide
+}
+
+/// Whether it holds of all; without an early exit, so that the loop over a chunk is a few vector instructions.
+fn all<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> bool {
+    values.chunks(CHUNK).all(|chunk| chunk.iter().fold(true, |all, &value| all & holds(value)))
 }

@@ -9,6 +9,8 @@ use half::{bf16, f16};
 use super::file::{CHUNK, HELD};
 use super::*;
 
+mod stored;
+
 /// A file of a header, written as it is, and data.
 fn raw(header: &str, data: &[u8]) -> Vec<u8> {
     let length = u64::try_from(header.len()).unwrap().to_le_bytes();
@@ -106,14 +108,20 @@ fn numbers_that_are_none_are_found_wherever_they_are() {
         for at in [0, 1, CHUNK - 1, CHUNK, count - 1] {
             let mut numbers = vec![0.0_f32; count];
             numbers[at] = bad;
-            let data: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
-            let view = TensorView::new(Dtype::F32, vec![count], &data).unwrap();
-            let weights = open(safetensors::serialize([("w", view)], None).unwrap()).unwrap();
-            let error = weights.get("w", &[count]).unwrap_err();
-            assert!(
-                error.to_string().contains("`w` with NaN or infinity"),
-                "{bad} at {at}: {error}"
-            );
+            let f32s: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let f16s: Vec<u8> =
+                numbers.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+            let bf16s: Vec<u8> =
+                numbers.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
+            for (dtype, data) in [(Dtype::F32, f32s), (Dtype::F16, f16s), (Dtype::BF16, bf16s)] {
+                let view = TensorView::new(dtype, vec![count], &data).unwrap();
+                let weights = open(safetensors::serialize([("w", view)], None).unwrap()).unwrap();
+                for error in [weights.get("w", &[count]), weights.stored("w", &[count])] {
+                    let error = error.unwrap_err().to_string();
+                    let says = "`w` with NaN or infinity";
+                    assert!(error.contains(says), "{dtype} {bad} at {at}: {error}");
+                }
+            }
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Convolution and linear layers: blocks of rows, or of columns where rows are few.
 //!
 //! A block of output pixels is gathered into a small matrix of windows (im2col) that stays in
-//! the second-level cache while it's multiplied with the weights.
+//! the second-level cache while it's multiplied with the weights, a tile of them at a time: those
+//! of sixteen bits are widened for it.
 
 use std::borrow::Cow;
 
 use rayon::prelude::*;
 
 use super::product::{Before, View, multiply};
-use crate::kernels::{Convolution, Matrix};
+use crate::kernels::Convolution;
+use crate::matrix::Matrix;
 
 /// Elements of a block of windows: 512 KiB.
 const BLOCK: usize = 128 * 1024;
@@ -22,10 +24,13 @@ const MAX_ROWS: usize = 512;
 /// Columns of a block where the columns are cut.
 const COLUMNS: usize = 48;
 
-/// `out = x · weight + bias`.
+/// Weights of a tile, if its columns aren't too few: 1 MiB.
+const TILE: usize = 256 * 1024;
+
+/// `out = x · weightᵀ + bias`.
 pub(super) fn linear(x: &[f32], weight: &Matrix, bias: Option<&[f32]>, out: &mut [f32]) {
-    let rows = out.len().checked_div(weight.columns()).unwrap_or(0);
-    let inputs = weight.rows();
+    let rows = out.len().checked_div(weight.outputs()).unwrap_or(0);
+    let inputs = weight.inputs();
     in_blocks(rows, weight, bias, out, |from, to| Cow::Borrowed(&x[from * inputs..to * inputs]));
 }
 
@@ -46,7 +51,7 @@ pub(super) fn conv2d(
     }
 }
 
-/// `out = left · weight + bias`, where `left(from, to)` gives these rows of the left matrix.
+/// `out = left · weightᵀ + bias`, where `left(from, to)` gives these rows of the left matrix.
 fn in_blocks<'a>(
     rows: usize,
     weight: &Matrix,
@@ -54,7 +59,7 @@ fn in_blocks<'a>(
     out: &mut [f32],
     left: impl Fn(usize, usize) -> Cow<'a, [f32]> + Sync,
 ) {
-    let (inputs, columns) = (weight.rows(), weight.columns());
+    let (inputs, columns) = (weight.inputs(), weight.outputs());
     if rows == 0 || columns == 0 {
         return;
     }
@@ -68,13 +73,10 @@ fn in_blocks<'a>(
                 let mut part = vec![0.0; rows * (to - from)];
                 let before = start(&mut part, bias.map(|bias| &bias[from..to]));
                 let left = View::rows(&left, rows, inputs, inputs);
-                let right = View::rows(
-                    weight.values().get(from..).unwrap_or(&[]),
-                    inputs,
-                    to - from,
-                    columns,
-                );
-                multiply(left, right, &mut part, to - from, before);
+                let mut scratch = Vec::new();
+                let right =
+                    View::rows(weight.rows(from..to, &mut scratch), to - from, inputs, inputs);
+                multiply(left, right.transposed(), &mut part, to - from, before);
                 part
             })
             .collect();
@@ -88,14 +90,19 @@ fn in_blocks<'a>(
         return;
     }
     let of_block = rows_of_block(rows, inputs);
+    let tile = columns_of_tile(inputs);
     out.par_chunks_mut(of_block * columns).enumerate().for_each(|(block, out)| {
         let from = block * of_block;
         let to = rows.min(from + of_block);
         let left = left(from, to);
         let before = start(out, bias);
         let left = View::rows(&left, to - from, inputs, inputs);
-        let right = View::rows(weight.values(), inputs, columns, columns);
-        multiply(left, right, out, columns, before);
+        let mut scratch = Vec::new();
+        for from in (0..columns).step_by(tile) {
+            let to = columns.min(from + tile);
+            let right = View::rows(weight.rows(from..to, &mut scratch), to - from, inputs, inputs);
+            multiply(left, right.transposed(), &mut out[from..], columns, before);
+        }
     });
 }
 
@@ -105,6 +112,11 @@ fn rows_of_block(rows: usize, inputs: usize) -> usize {
     let blocks = rows.div_ceil(wanted);
     let blocks = if MIN_ROWS * 2 <= rows { blocks.next_multiple_of(2) } else { blocks };
     rows.div_ceil(blocks)
+}
+
+/// How many columns a tile has: a multiple of what vector registers hold.
+fn columns_of_tile(inputs: usize) -> usize {
+    TILE.checked_div(inputs).unwrap_or(TILE).max(COLUMNS).next_multiple_of(COLUMNS)
 }
 
 /// Puts the bias into every row of `out`, and says what the product does with it.

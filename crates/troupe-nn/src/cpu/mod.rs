@@ -10,13 +10,14 @@ mod elementwise;
 mod norm;
 mod product;
 mod vectorised;
+mod widen;
 
 pub(crate) use elementwise::{add, geglu, gelu, quick_gelu, silu};
 pub(crate) use norm::layer_norm;
+pub(crate) use widen::{widen_bf16, widen_f16};
 
-use crate::kernels::{
-    Activation, AttentionShape, Convolution, GroupNormShape, Kernels, Mask, Matrix,
-};
+use crate::kernels::{Activation, AttentionShape, Convolution, GroupNormShape, Kernels, Mask};
+use crate::matrix::Matrix;
 
 /// The kernels for the CPU.
 #[derive(Clone, Copy, Debug, Default)]

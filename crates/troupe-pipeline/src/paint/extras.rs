@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use troupe_models::embedding::Embedding;
-use troupe_models::hash::{checkpoint_hash, embedding_hash, sha256};
+use troupe_models::hash::{checkpoint_hash, embedding_hash, sha256_of_file};
 use troupe_models::single_file::vae_file;
 use troupe_models::weights::Weights;
 use troupe_render::{Options, RenderError};
@@ -65,7 +65,7 @@ impl Extras {
     pub(super) fn hashed_embeddings(&self) -> Vec<Hashed> {
         let hashed = |file: &Mapped| Hashed {
             name: name(&file.path),
-            hash: embedding_hash(&sha256((*file.bytes).as_ref())),
+            hash: embedding_hash(&sha256_of_file(&file.bytes)),
             scale: None,
         };
         self.files.iter().map(hashed).collect()
@@ -99,7 +99,7 @@ impl Vae {
 
     /// The autoencoder by name and hash.
     pub(super) fn hashed(&self) -> Hashed {
-        let hashes = self.files.iter().map(|file| sha256((*file.bytes).as_ref()));
+        let hashes = self.files.iter().map(|file| sha256_of_file(&file.bytes));
         let hash = checkpoint_hash(&hash_of_several(&hashes.collect::<Vec<_>>()));
         Hashed { name: name(&self.path), hash, scale: None }
     }

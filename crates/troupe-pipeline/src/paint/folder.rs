@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use troupe_core::layout::Canvas;
 use troupe_models::checkpoint::{ModelIndex, PipelineKind};
-use troupe_models::hash::{checkpoint_hash, sha256};
+use troupe_models::hash::{checkpoint_hash, sha256_of_file};
 use troupe_models::lora::{attach, bind};
 use troupe_models::single_file::SingleFile;
 use troupe_models::weights::Weights;
@@ -148,7 +148,7 @@ impl ModelFolder {
     }
 
     fn unet_sha256(&self) -> &[String] {
-        let hash = |(_, mapped): &(String, Mapped)| sha256((*mapped.bytes).as_ref());
+        let hash = |(_, mapped): &(String, Mapped)| sha256_of_file(&mapped.bytes);
         self.unet_sha256.get_or_init(|| self.unet.iter().map(hash).collect())
     }
 
@@ -304,7 +304,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use troupe_models::weights::Bytes;
+    use troupe_models::weights::{Bytes, Contents};
 
     use super::*;
     use crate::manifest::{Entry, PromptStyle};
@@ -324,6 +324,8 @@ mod tests {
             b"abc"
         }
     }
+
+    impl Contents for Counted {}
 
     fn model(files: &[(&str, Bytes)], sha256: &str) -> ModelFolder {
         let entry = Entry {

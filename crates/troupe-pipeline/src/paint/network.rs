@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use troupe_models::config::TextFile;
-use troupe_models::hash::sha256;
+use troupe_models::hash::{sha256, sha256_of_file};
 use troupe_models::weights::{Bytes, ShardIndex, Weights};
 use troupe_render::RenderError;
 
@@ -120,7 +120,7 @@ pub(super) fn map(path: &Path) -> Result<Mapped, PipelineError> {
 /// Maps a file by its path inside of a model's folder, and compares it with the manifest's hash, where it has one.
 pub(super) fn map_checked(found: &Found, file: &str) -> Result<Mapped, PipelineError> {
     let mapped = map(&found.path.join(file))?;
-    found.compare(file, || Ok(sha256((*mapped.bytes).as_ref())))?;
+    found.compare(file, || Ok(sha256_of_file(&mapped.bytes)))?;
     Ok(mapped)
 }
 

@@ -11,7 +11,7 @@ from attention import grid
 # Pictures in a batch, for each canvas: about as many tokens each.
 BATCH = {(96, 160): 32, (192, 192): 16, (256, 192): 12, (384, 192): 8, (384, 256): 6}
 # How often a batch is of each: one person alone is a fifth of the work, and says as much of who it is.
-CHANCE = {(96, 160): .6, (192, 192): .2, (256, 192): .08, (384, 192): .09, (384, 256): .03}
+CHANCE = {(96, 160): .45, (192, 192): .16, (256, 192): .1, (384, 192): .23, (384, 256): .06}
 REGIONAL = .5  # of the pictures with people are painted by regions
 BASE_RATIO = .2
 

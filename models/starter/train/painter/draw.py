@@ -1,4 +1,4 @@
-"""Draws scenes into a folder, a shard of a thousand seeds at a time: `python draw.py FOLDER FIRST LAST [WIDTH HEIGHT]`.
+"""Draws scenes into a folder, a shard of a thousand seeds at a time: `python draw.py FOLDER FIRST LAST [WIDTH HEIGHT [ROLE,ROLE…]]`.
 
 A shard holds, for each canvas, the pictures `(scenes, height, width, 3)` as bytes, and in a JSON list what is known of
 each; masks are kept at an eighth of the size, as the latents have it. A shard that is there is left alone.
@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import torch
 
+import people
 from scenes import scene
 
 SHARD = 1000
@@ -29,14 +30,14 @@ def known(it):
     }
 
 
-def shard(folder, number, size=None):
-    """Draws one shard, of all canvases or one."""
+def shard(folder, number, size=None, roles=people.ROLES):
+    """Draws one shard, of all canvases or one, and of all roles or some."""
     path = f"{folder}/{number:04}.pt"
     if os.path.exists(path):
         return
     canvases = {}
     for seed in range(number * SHARD, (number + 1) * SHARD):
-        it = scene(seed, size)
+        it = scene(seed, size, roles)
         kept = canvases.setdefault(it.image.size, {"images": [], "known": [], "masks": []})
         kept["images"].append(torch.from_numpy(np.asarray(it.image).copy()))
         kept["known"].append(known(it))
@@ -51,6 +52,7 @@ def shard(folder, number, size=None):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     os.makedirs(sys.argv[1], exist_ok=True)
+    size, roles = tuple(int(it) for it in sys.argv[4:6]), sys.argv[6].split(",") if 6 < len(sys.argv) else people.ROLES
     for at in range(int(sys.argv[2]), int(sys.argv[3])):
-        shard(sys.argv[1], at, tuple(int(it) for it in sys.argv[4:6]))
+        shard(sys.argv[1], at, size, roles)
         print("shard", at, flush=True)

@@ -1,8 +1,20 @@
 """Muon: momentum, orthogonalised (Jordan et al. 2024, github.com/KellerJordan/Muon); convolutions flattened to matrices."""
+import time
+
 import torch
 
-# bfloat16 where the processor multiplies in it (AVX-512 with bf16); elsewhere it is ten times slower than f32.
-HALF = torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+
+def _seconds(dtype):
+    matrix = torch.ones(768, 768, dtype=dtype)
+    matrix @ matrix
+    begun = time.perf_counter()
+    for _ in range(8):
+        matrix @ matrix
+    return time.perf_counter() - begun
+
+
+# bfloat16 where it is faster: twice as fast as f32 on Zen 4 and 5, 0.6 times on Intel's cores without AMX, a tenth on AVX2.
+HALF = min((torch.bfloat16, torch.float32), key=_seconds) if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
 
 
 @torch.no_grad()

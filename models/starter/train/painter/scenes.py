@@ -144,8 +144,8 @@ def _said(r, mode):
     return {"tone", "gender"} | {it for it in WORDS if r.random() < .6}
 
 
-def scene(seed, size=None):
-    """The scene of a seed; the same seed draws the same."""
+def scene(seed, size=None, roles=people.ROLES):
+    """The scene of a seed, of people of these roles; the same seed draws the same."""
     r = random.Random(f"scene {seed}")
     if size:
         width, height = size
@@ -157,10 +157,10 @@ def scene(seed, size=None):
     weights = [.04, .96] if most == 1 else [.07, .24, .2, .16, .14, .12, .08, .05, .04][:most + 1]
     number = r.choices(range(most + 1), weights)[0]
     mode = r.choices(["full", "part", "plain"], [.6, .16, .24])[0]
-    alike, first = r.random() < .75, r.choice(people.ROLES)
+    alike, first = r.random() < .75, r.choice(roles)
     boxes, masks, crowd, said, subs = [], [], [], [], []
     for box in places(r, number, width, height):
-        role = first if alike else r.choice(people.ROLES)
+        role = first if alike else r.choice(roles)
         who, words = people.draw(r, role, _said(r, mode))
         sprite_box, alpha = stand(r, image, who, box)
         masks = [it * (1 - alpha) for it in masks] + [alpha]
