@@ -92,7 +92,7 @@ impl Inspected {
             Self::Picture(record) => {
                 line(&mut out, &format!("model    {} [{}]", record.model.name, record.model.hash));
                 for lora in &record.loras {
-                    let scale = lora.scale.unwrap_or(1.0);
+                    let scale = lora.scale.clone().unwrap_or_else(|| 1.0.into());
                     line(&mut out, &format!("LoRA     {} [{}] at {scale}", lora.name, lora.hash));
                 }
                 let paint = &record.paint;

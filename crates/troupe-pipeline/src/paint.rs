@@ -140,7 +140,7 @@ impl Easel {
         type Parts<'a> = (&'a Hashed, Option<&'a Hashed>, &'a [Hashed], &'a [Hashed]);
         let all = |(model, vae, embeddings, loras): Parts<'_>| {
             let parts = std::iter::once(model).chain(vae).chain(embeddings).chain(loras);
-            let parts = parts.map(|it| match it.scale {
+            let parts = parts.map(|it| match &it.scale {
                 Some(scale) => format!("{} [{}] at {scale}", it.name, it.hash),
                 None => format!("{} [{}]", it.name, it.hash),
             });

@@ -167,7 +167,7 @@ fn refuse_early(
     tags.sort_by(|a, b| a.name.cmp(&b.name));
     tags.dedup_by(|a, b| a.name == b.name);
     for tag in &tags {
-        let tagged = [find_lora(studio, &tag.name)?.scaled(tag.weight)];
+        let tagged = [find_lora(studio, &tag.name)?.scaled(tag.weight.into())];
         model.fits(Loras { merged: &tagged, bound: &[] })?;
     }
     // A run that goes on may have no prompts left to read.

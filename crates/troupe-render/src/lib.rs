@@ -18,4 +18,4 @@ pub use files::{Loras, Options, PainterFiles, TextFiles, TokenizerFiles};
 pub use job::{Cell, Job, Noise, Person, Picture, Scene, Settings, Tensor4, Watcher};
 pub use painter::{Painter, canvases, cell};
 pub use repaint::Repaint;
-pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled, Tolerance};
+pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled, Scales, Tolerance};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use troupe_core::plan::LoraTag;
 use troupe_models::hash::lora_hash;
-use troupe_render::{Adapter, Loras, Scaled, Tolerance};
+use troupe_render::{Adapter, Loras, Scaled, Scales, Tolerance};
 
 use super::{Hashed, ModelFolder};
 use crate::config::SubjectRule;
@@ -54,7 +54,7 @@ impl LoraFile {
     }
 
     /// The LoRA at a strength.
-    pub fn scaled(&self, scale: f64) -> Scaled {
+    pub fn scaled(&self, scale: Scales) -> Scaled {
         Scaled { adapter: self.adapter.clone(), scale }
     }
 }
@@ -71,10 +71,11 @@ pub(super) struct Used {
 }
 
 impl Used {
-    fn new(file: &LoraFile, scale: f64, subjects: Option<SubjectRule>) -> Self {
+    fn new(file: &LoraFile, scale: Scales, subjects: Option<SubjectRule>) -> Self {
+        let scaled = file.scaled(scale.clone());
         let hashed =
             Hashed { name: file.name.clone(), hash: file.hash.clone(), scale: Some(scale) };
-        Self { hashed, scaled: file.scaled(scale), subjects }
+        Self { hashed, scaled, subjects }
     }
 }
 
@@ -87,11 +88,11 @@ pub(super) fn used(studio: &Studio, tags: &[LoraTag]) -> Result<[Vec<Used>; 2], 
     let [mut merged, mut bound] = [const { Vec::new() }; 2];
     for lora in &studio.config.paint.loras {
         let file = LoraFile::open(Path::new(&lora.path))?;
-        let used = Used::new(&file, lora.scale, lora.subjects.clone());
+        let used = Used::new(&file, lora.scales(), lora.subjects.clone());
         if used.subjects.is_none() { merged.push(used) } else { bound.push(used) }
     }
     for tag in tags {
-        merged.push(Used::new(&find_lora(studio, &tag.name)?, tag.weight, None));
+        merged.push(Used::new(&find_lora(studio, &tag.name)?, tag.weight.into(), None));
     }
     Ok([merged, bound])
 }
