@@ -6,13 +6,15 @@
 //! SD 1.x and 2.x to the last with the final norm, SDXL to the last but one without it
 //! ([`ClipLayer`]). SDXL also hears the whole text as one row, the pooled output.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use troupe_nn::{LayerNorm, Linear, Mask, NnError, attention, gelu, quick_gelu};
 
 use crate::config::{ConfigError, TextFile};
 use crate::error::ModelError;
-use crate::weights::Weights;
+use crate::weights::{Weights, WeightsError};
 
 /// The architecture, as `text_encoder/config.json` gives it.
 ///
@@ -170,8 +172,8 @@ pub struct ClipTextEncoder {
     token_embedding: Tensor,    // (vocabulary, width)
     position_embedding: Tensor, // (positions, width)
     layers: Vec<EncoderLayer>,
-    final_layer_norm: LayerNorm,
-    text_projection: Option<Linear>,
+    final_layer_norm: Arc<LayerNorm>,
+    text_projection: Option<Arc<Linear>>,
 }
 
 impl ClipTextEncoder {
@@ -189,10 +191,11 @@ impl ClipTextEncoder {
         let layers = weights.at("encoder").at("layers");
         let layers = (0..config.layers).map(|layer| EncoderLayer::new(&config, &layers.at(layer)));
         Ok(Self {
-            token_embedding: embeddings
-                .get("token_embedding.weight", &[config.vocabulary, width])?,
-            position_embedding: embeddings
-                .get("position_embedding.weight", &[config.positions, width])?,
+            token_embedding: table(&embeddings.at("token_embedding"), [config.vocabulary, width])?,
+            position_embedding: table(
+                &embeddings.at("position_embedding"),
+                [config.positions, width],
+            )?,
             layers: layers.collect::<Result<_, _>>()?,
             final_layer_norm: layer_norm(&weights.at("final_layer_norm"), &config)?,
             text_projection: None,
@@ -207,7 +210,10 @@ impl ClipTextEncoder {
     /// If a tensor is missing or has another shape than the configuration says.
     pub fn with_projection(config: ClipConfig, weights: &Weights) -> Result<Self, ModelError> {
         let shape = [config.projection, config.width];
-        let projection = Linear::new(weights.get("text_projection.weight", &shape)?, None)?;
+        let of_projection = weights.at("text_projection");
+        let projection = of_projection.made(|| {
+            Ok::<_, ModelError>(Linear::new(of_projection.get("weight", &shape)?, None)?)
+        })?;
         Ok(Self { text_projection: Some(projection), ..Self::new(config, weights)? })
     }
 
@@ -300,14 +306,14 @@ impl ClipTextEncoder {
 struct EncoderLayer {
     heads: usize,
     activation: ClipActivation,
-    layer_norm1: LayerNorm,
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
-    layer_norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
+    layer_norm1: Arc<LayerNorm>,
+    q_proj: Arc<Linear>,
+    k_proj: Arc<Linear>,
+    v_proj: Arc<Linear>,
+    out_proj: Arc<Linear>,
+    layer_norm2: Arc<LayerNorm>,
+    fc1: Arc<Linear>,
+    fc2: Arc<Linear>,
 }
 
 impl EncoderLayer {
@@ -382,20 +388,29 @@ impl Default for ConfigFile {
     }
 }
 
-fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
-    let bias = weights.get("bias", &[outputs])?;
-    Ok(Linear::new(weights.get("weight", &[outputs, inputs])?, Some(bias))?)
+/// The rows of an embedding.
+fn table(weights: &Weights, shape: [usize; 2]) -> Result<Tensor, WeightsError> {
+    Ok(Tensor::clone(&*weights.made(|| weights.get("weight", &shape))?))
 }
 
-fn layer_norm(weights: &Weights, config: &ClipConfig) -> Result<LayerNorm, ModelError> {
+fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Result<Arc<Linear>, ModelError> {
+    weights.made(|| {
+        let bias = weights.get("bias", &[outputs])?;
+        Ok(Linear::new(weights.get("weight", &[outputs, inputs])?, Some(bias))?)
+    })
+}
+
+fn layer_norm(weights: &Weights, config: &ClipConfig) -> Result<Arc<LayerNorm>, ModelError> {
     let shape = [config.width];
-    Ok(LayerNorm::new(weights.get("weight", &shape)?, weights.get("bias", &shape)?, config.eps)?)
+    weights.made(|| {
+        let weight = weights.get("weight", &shape)?;
+        Ok(LayerNorm::new(weight, weights.get("bias", &shape)?, config.eps)?)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::Arc;
 
     use troupe_testkit::{Golden, assert_close, golden_path};
 

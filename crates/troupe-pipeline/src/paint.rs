@@ -26,7 +26,8 @@ pub use folder::ModelFolder;
 pub use loras::{LoraFile, check_configured, find_lora};
 pub use record::{Hashed, Part, PictureRecord, Plain, Repainted};
 
-use crate::config::{PaintConfig, Rng, SubjectRule};
+use self::loras::AllUsed;
+use crate::config::{PaintConfig, Rng};
 use crate::metadata::{Parameters, encode_png};
 use crate::{PipelineError, Progress, Studio, Talk, tensors};
 
@@ -66,9 +67,7 @@ pub struct Easel {
     model: Hashed,
     vae: Option<Hashed>,
     embeddings: Vec<Hashed>,
-    loras: Vec<Hashed>,
-    /// The names of those that some people have alone, and whose they are.
-    bound: Vec<(String, SubjectRule)>,
+    loras: AllUsed,
     tags: Vec<LoraTag>,
     knows: Vec<String>,
 }
@@ -95,29 +94,10 @@ impl Easel {
         talk: &mut dyn Talk,
     ) -> Result<Self, PipelineError> {
         use_threads(studio.config.paint.threads)?;
-        let used = loras::used(studio, tags)?;
-        let [merged, bound] = loras::scaled(&used);
-        let loras = Loras { merged: &merged, bound: &bound };
-        let (painter, applied) = model.load(loras)?;
-        for (lora, used) in applied.iter().zip(used.iter().flatten()) {
-            let whose = used.subjects.as_ref().map(|rule| format!(", for {}", rule.words()));
-            talk.note(&format!(
-                "LoRA {}: {} tensors applied at scale {}{}",
-                lora.file,
-                lora.tensors.len(),
-                lora.scale,
-                whose.unwrap_or_default()
-            ));
-            if 0 < lora.modules_without_alpha {
-                talk.note(&format!(
-                    "LoRA {}: no alpha for {} modules, so their rank stands in for it",
-                    lora.file, lora.modules_without_alpha
-                ));
-            }
-        }
-        let loras = used.iter().flatten().map(|lora| lora.hashed.clone()).collect();
-        let [_, bound] = used;
-        let bound = bound.into_iter().filter_map(|lora| Some((lora.hashed.name, lora.subjects?)));
+        let loras = AllUsed::open(studio, tags, &AllUsed::default())?;
+        let [merged, bound] = loras.scaled();
+        let (painter, applied) = model.load(Loras { merged: &merged, bound: &bound })?;
+        loras.report(&applied, talk);
         let (vae, embeddings) = model.hashed_extras();
         Ok(Self {
             painter,
@@ -125,10 +105,33 @@ impl Easel {
             vae,
             embeddings,
             loras,
-            bound: bound.collect(),
             tags: tags.to_vec(),
             knows: model.knows(),
         })
+    }
+
+    /// Takes the LoRAs that another prompt asks for in place of those of the last one; the model isn't loaded again, and
+    /// what stays the same isn't read again.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is missing or broken, or doesn't fit the model: then all is as it was.
+    pub fn take_loras(
+        &mut self,
+        studio: &Studio,
+        tags: &[LoraTag],
+        talk: &mut dyn Talk,
+    ) -> Result<(), PipelineError> {
+        if self.tags == tags {
+            return Ok(());
+        }
+        let loras = AllUsed::open(studio, tags, &self.loras)?;
+        let [merged, bound] = loras.scaled();
+        let applied = self.painter.set_loras(Loras { merged: &merged, bound: &bound })?;
+        loras.report(&applied, talk);
+        self.loras = loras;
+        self.tags = tags.to_vec();
+        Ok(())
     }
 
     /// Whether this is what painted a picture.
@@ -147,13 +150,8 @@ impl Easel {
             parts.collect::<Vec<_>>().join(", ")
         };
         let wanted = all((&record.model, record.vae.as_ref(), &record.embeddings, &record.loras));
-        let found = all((&self.model, self.vae.as_ref(), &self.embeddings, &self.loras));
+        let found = all((&self.model, self.vae.as_ref(), &self.embeddings, &self.loras.hashed()));
         if wanted == found { Ok(()) } else { Err(PipelineError::OtherModel { wanted, found }) }
-    }
-
-    /// Whether these are the tags that the model was loaded with.
-    pub fn suits(&self, tags: &[LoraTag]) -> bool {
-        self.tags == tags
     }
 
     /// Paints a picture; returns the PNG file.
@@ -222,6 +220,7 @@ impl Easel {
             talk.note(note);
         }
         let named = self.named(paint);
+        let loras = self.loras.hashed();
         let (plain, layout) = match subject {
             Subject::Plain(plain) => (Some(plain.clone()), None),
             Subject::Layout(layout) => (None, Some(layout.clone())),
@@ -234,7 +233,7 @@ impl Easel {
             model: self.model.clone(),
             vae: self.vae.clone(),
             embeddings: self.embeddings.clone(),
-            loras: self.loras.clone(),
+            loras: loras.clone(),
             plain,
             layout,
             repainted: anew.map(|anew| anew.record().clone()),
@@ -254,7 +253,7 @@ impl Easel {
             model: self.model.name.clone(),
             vae: self.vae.as_ref().map(|it| (it.name.clone(), it.hash.clone())),
             clip_skip: named.clip_skip,
-            loras: self.loras.iter().map(|it| (it.name.clone(), it.hash.clone())).collect(),
+            loras: loras.into_iter().map(|it| (it.name, it.hash)).collect(),
             embeddings: self.spoken(subject, &paint.negative),
             version: format!("troupe {}", env!("CARGO_PKG_VERSION")),
         };
@@ -299,7 +298,7 @@ impl Easel {
     fn group(&self, layout: &Layout) -> Scene {
         let loras = |placement: &Placement| {
             let subject = layout.plan.subjects.iter().find(|it| it.id == placement.id);
-            let rules = self.bound.iter().enumerate();
+            let rules = self.loras.bound().enumerate();
             let own = rules.filter(|(_, (_, rule))| subject.is_some_and(|it| rule.means(it)));
             own.map(|(lora, _)| lora).collect()
         };
@@ -317,7 +316,7 @@ impl Easel {
 
     /// Says which LoRAs are of people who aren't there.
     fn warn_of_the_absent(&self, subjects: &[Cast], talk: &mut dyn Talk) {
-        for (name, rule) in &self.bound {
+        for (name, rule) in self.loras.bound() {
             if !subjects.iter().any(|subject| rule.means(subject)) {
                 talk.note(&format!(
                     "LoRA {name} is for {}, and nobody in the picture is",

@@ -8,6 +8,7 @@ mod conditioning;
 mod error;
 mod files;
 mod job;
+mod loras;
 mod noise;
 mod painter;
 mod repaint;
