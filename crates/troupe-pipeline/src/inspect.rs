@@ -212,6 +212,9 @@ fn plan(out: &mut String, plan: &ScenePlan) {
     for subject in &plan.subjects {
         let values: Vec<&str> = subject.values.iter().map(|it| it.value.as_str()).collect();
         line(out, &format!("{:<8} {} [{}]", subject.id, subject.sub_prompt, values.join(", ")));
+        for lora in &subject.loras {
+            line(out, &format!("         LoRA {} at {}", lora.name, lora.scale));
+        }
     }
     for note in &plan.notes {
         line(out, &format!("note     {note}"));

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use troupe_core::document::Document;
 use troupe_core::layout::{Layout, Placement};
-use troupe_core::plan::{LoraTag, Subject as Cast};
+use troupe_core::plan::Subject as Cast;
 use troupe_core::seed::Seed;
 use troupe_render::{
     Job, Loras, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher,
@@ -23,11 +23,11 @@ use troupe_sampler::{Method, SamplingOptions, Schedule};
 
 pub use anew::{Anew, Original, mask_runs};
 pub use folder::ModelFolder;
-pub use loras::{LoraFile, check_configured, find_lora};
+pub use loras::{Asked, LoraFile, check_configured, find_lora};
 pub use record::{Hashed, Part, PictureRecord, Plain, Repainted};
 
 use self::loras::AllUsed;
-use crate::config::{PaintConfig, Rng};
+use crate::config::{PaintConfig, Rng, SubjectRule};
 use crate::metadata::{Parameters, encode_png};
 use crate::{PipelineError, Progress, Studio, Talk, tensors};
 
@@ -68,7 +68,7 @@ pub struct Easel {
     vae: Option<Hashed>,
     embeddings: Vec<Hashed>,
     loras: AllUsed,
-    tags: Vec<LoraTag>,
+    asked: Asked,
     knows: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ pub struct Place {
 }
 
 impl Easel {
-    /// Loads the model with the configured LoRAs and those that a prompt asks for.
+    /// Loads the model with the configured LoRAs and those that a picture asks for.
     ///
     /// # Errors
     ///
@@ -90,11 +90,11 @@ impl Easel {
     pub fn load(
         studio: &Studio,
         model: &ModelFolder,
-        tags: &[LoraTag],
+        asked: &Asked,
         talk: &mut dyn Talk,
     ) -> Result<Self, PipelineError> {
         use_threads(studio.config.paint.threads)?;
-        let loras = AllUsed::open(studio, tags, &AllUsed::default())?;
+        let loras = AllUsed::open(studio, asked, &AllUsed::default())?;
         let [merged, bound] = loras.scaled();
         let (painter, applied) = model.load(Loras { merged: &merged, bound: &bound })?;
         loras.report(&applied, talk);
@@ -105,12 +105,12 @@ impl Easel {
             vae,
             embeddings,
             loras,
-            tags: tags.to_vec(),
+            asked: asked.clone(),
             knows: model.knows(),
         })
     }
 
-    /// Takes the LoRAs that another prompt asks for in place of those of the last one; the model isn't loaded again, and
+    /// Takes the LoRAs that another picture asks for in place of those of the last one; the model isn't loaded again, and
     /// what stays the same isn't read again.
     ///
     /// # Errors
@@ -119,18 +119,18 @@ impl Easel {
     pub fn take_loras(
         &mut self,
         studio: &Studio,
-        tags: &[LoraTag],
+        asked: &Asked,
         talk: &mut dyn Talk,
     ) -> Result<(), PipelineError> {
-        if self.tags == tags {
+        if self.asked == *asked {
             return Ok(());
         }
-        let loras = AllUsed::open(studio, tags, &self.loras)?;
+        let loras = AllUsed::open(studio, asked, &self.loras)?;
         let [merged, bound] = loras.scaled();
         let applied = self.painter.set_loras(Loras { merged: &merged, bound: &bound })?;
         loras.report(&applied, talk);
         self.loras = loras;
-        self.tags = tags.to_vec();
+        self.asked = asked.clone();
         Ok(())
     }
 
@@ -298,8 +298,10 @@ impl Easel {
     fn group(&self, layout: &Layout) -> Scene {
         let loras = |placement: &Placement| {
             let subject = layout.plan.subjects.iter().find(|it| it.id == placement.id);
-            let rules = self.loras.bound().enumerate();
-            let own = rules.filter(|(_, (_, rule))| subject.is_some_and(|it| rule.means(it)));
+            let mine = |rules: &[SubjectRule]| {
+                subject.is_some_and(|it| rules.iter().any(|rule| rule.means(it)))
+            };
+            let own = self.loras.bound().enumerate().filter(|(_, (_, rules))| mine(rules));
             own.map(|(lora, _)| lora).collect()
         };
         let person = |placement: &Placement| Person {
@@ -316,11 +318,12 @@ impl Easel {
 
     /// Says which LoRAs are of people who aren't there.
     fn warn_of_the_absent(&self, subjects: &[Cast], talk: &mut dyn Talk) {
-        for (name, rule) in self.loras.bound() {
-            if !subjects.iter().any(|subject| rule.means(subject)) {
+        for (name, rules) in self.loras.bound() {
+            let means = |subject| rules.iter().any(|rule| rule.means(subject));
+            if !subjects.iter().any(means) {
                 talk.note(&format!(
                     "LoRA {name} is for {}, and nobody in the picture is",
-                    rule.words()
+                    loras::words(rules)
                 ));
             }
         }

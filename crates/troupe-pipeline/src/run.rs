@@ -264,18 +264,20 @@ fn paint_all(
         let layout = plan_of(job).and_then(|plan| layout_of(room, &job.folder, &plan));
         let painted = layout.and_then(|layout| {
             let plan = &layout.plan;
+            let subject = Subject::Layout(&layout);
+            let asked = subject.asked();
             // What can't paint this picture may paint the next.
             let ready = match &mut easel {
                 Some(ready) => {
-                    ready.take_loras(studio, &plan.loras, talk)?;
+                    ready.take_loras(studio, &asked, talk)?;
                     ready
                 }
-                None => easel.insert(Easel::load(studio, model, &plan.loras, talk)?),
+                None => easel.insert(Easel::load(studio, model, &asked, talk)?),
             };
             for note in &plan.notes {
                 talk.note(note);
             }
-            let order = Order { subject: Subject::Layout(&layout), seed: plan.seed, anew: None };
+            let order = Order { subject, seed: plan.seed, anew: None };
             let png = ready.paint(studio, order, &Exchange::default(), place, talk)?;
             files::write_atomically(&path, &png)?;
             Ok(())

@@ -98,6 +98,7 @@ fn a_lora_is_of_those_with_a_value_or_of_one_person() {
         noun: "doctor".to_owned(),
         values: vec![Assigned { axis: "age".to_owned(), value: "older".to_owned(), stated: false }],
         also: Vec::new(),
+        loras: Vec::new(),
         sub_prompt: String::new(),
         edited: false,
     };

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use troupe_core::plan::LoraTag;
+use troupe_core::layout::Layout;
+use troupe_core::plan::{LoraTag, SubjectLora};
 use troupe_models::hash::lora_hash;
 use troupe_render::{Adapter, Applied, Loras, Scaled, Scales, Tolerance};
 
-use super::{Hashed, ModelFolder};
+use super::{Hashed, ModelFolder, Subject};
 use crate::config::SubjectRule;
 use crate::{PipelineError, Studio, Talk, files};
 
@@ -65,11 +66,35 @@ pub(super) struct Used {
     path: PathBuf,
     file: LoraFile,
     scale: Scales,
-    /// Whose it is, if it isn't the whole picture's.
-    subjects: Option<SubjectRule>,
+    /// Whose it is; nobody's if it is the whole picture's.
+    subjects: Vec<SubjectRule>,
 }
 
-/// The LoRAs of a run, the configured ones before those of the prompt's tags.
+/// The LoRAs that a picture asks for by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// By the tags of its prompt, for the whole picture.
+    pub tags: Vec<LoraTag>,
+    /// By its plan, for one person each, with that person's id.
+    pub own: Vec<(String, SubjectLora)>,
+}
+
+impl Subject<'_> {
+    /// The LoRAs that it asks for.
+    pub fn asked(&self) -> Asked {
+        match self {
+            Self::Plain(plain) => Asked { tags: plain.loras.clone(), own: Vec::new() },
+            Self::Layout(Layout { plan, .. }) => {
+                let own = plan.subjects.iter().flat_map(|subject| {
+                    subject.loras.iter().map(|lora| (subject.id.clone(), lora.clone()))
+                });
+                Asked { tags: plan.loras.clone(), own: own.collect() }
+            }
+        }
+    }
+}
+
+/// The LoRAs of a run, the configured ones before those of the prompt's tags and of the plan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AllUsed {
     /// Those of the whole picture.
@@ -86,10 +111,10 @@ impl AllUsed {
     /// If one is missing, broken, or no LoRA.
     pub(super) fn open(
         studio: &Studio,
-        tags: &[LoraTag],
+        asked: &Asked,
         known: &Self,
     ) -> Result<Self, PipelineError> {
-        let open = |path: PathBuf, scale: Scales, subjects: Option<SubjectRule>| {
+        let open = |path: PathBuf, scale: Scales, subjects: Vec<SubjectRule>| {
             let file = match known.iter().find(|known| known.path == path) {
                 Some(known) => known.file.clone(),
                 None => LoraFile::open(&path)?,
@@ -98,11 +123,23 @@ impl AllUsed {
         };
         let mut all = Self::default();
         for lora in &studio.config.paint.loras {
-            let used = open(PathBuf::from(&lora.path), lora.scales(), lora.subjects.clone())?;
-            if used.subjects.is_none() { all.merged.push(used) } else { all.bound.push(used) }
+            let whose = lora.subjects.iter().cloned().collect();
+            let used = open(PathBuf::from(&lora.path), lora.scales(), whose)?;
+            if used.subjects.is_empty() { all.merged.push(used) } else { all.bound.push(used) }
         }
-        for tag in tags {
-            all.merged.push(open(path_of(studio, &tag.name)?, tag.weight.into(), None)?);
+        for tag in &asked.tags {
+            all.merged.push(open(path_of(studio, &tag.name)?, tag.weight.into(), Vec::new())?);
+        }
+        let configured = all.bound.len();
+        for (id, lora) in &asked.own {
+            let (path, scale) = (path_of(studio, &lora.name)?, Scales::from(lora.scale));
+            let whose = SubjectRule { id: Some(id.clone()), ..SubjectRule::default() };
+            // What several people have is computed once.
+            let same = |used: &&mut Used| used.path == path && used.scale == scale;
+            match all.bound.iter_mut().skip(configured).find(same) {
+                Some(used) => used.subjects.push(whose),
+                None => all.bound.push(open(path, scale, vec![whose])?),
+            }
         }
         Ok(all)
     }
@@ -124,14 +161,15 @@ impl AllUsed {
     }
 
     /// Those of some people, by name, and whose they are.
-    pub(super) fn bound(&self) -> impl Iterator<Item = (&str, &SubjectRule)> {
-        self.bound.iter().filter_map(|lora| Some((&*lora.file.name, lora.subjects.as_ref()?)))
+    pub(super) fn bound(&self) -> impl Iterator<Item = (&str, &[SubjectRule])> {
+        self.bound.iter().map(|lora| (&*lora.file.name, lora.subjects.as_slice()))
     }
 
     /// Says what became of each.
     pub(super) fn report(&self, applied: &[Applied], talk: &mut dyn Talk) {
         for (lora, used) in applied.iter().zip(self.iter()) {
-            let whose = used.subjects.as_ref().map(|rule| format!(", for {}", rule.words()));
+            let whose =
+                (!used.subjects.is_empty()).then(|| format!(", for {}", words(&used.subjects)));
             talk.note(&format!(
                 "LoRA {}: {} tensors applied at scale {}{}",
                 lora.file,
@@ -153,17 +191,22 @@ impl AllUsed {
     }
 }
 
+/// Whose a LoRA is, in words.
+pub(super) fn words(rules: &[SubjectRule]) -> String {
+    rules.iter().map(SubjectRule::words).collect::<Vec<_>>().join(" and ")
+}
+
 /// Refuses a configured LoRA that is missing or doesn't fit, before any work is done.
 ///
 /// # Errors
 ///
 /// If there is one.
 pub fn check_configured(studio: &Studio, model: &ModelFolder) -> Result<(), PipelineError> {
-    let [merged, bound] = AllUsed::open(studio, &[], &AllUsed::default())?.scaled();
+    let [merged, bound] = AllUsed::open(studio, &Asked::default(), &AllUsed::default())?.scaled();
     model.fits(Loras { merged: &merged, bound: &bound })
 }
 
-/// The LoRA that a prompt names: one of the configured ones, or `NAME.safetensors` in `loras/` of the
+/// The LoRA that a prompt or a plan names: one of the configured ones, or `NAME.safetensors` in `loras/` of the
 /// current folder or of the models' folder.
 ///
 /// # Errors
@@ -173,7 +216,7 @@ pub fn find_lora(studio: &Studio, name: &str) -> Result<LoraFile, PipelineError>
     LoraFile::open(&path_of(studio, name)?)
 }
 
-/// The file of the LoRA that a prompt names.
+/// The file of the LoRA that a prompt or a plan names.
 fn path_of(studio: &Studio, name: &str) -> Result<PathBuf, PipelineError> {
     let plain = !name.starts_with('.') && !name.contains(['/', '\\', '\0', ':']);
     let mut candidates: Vec<PathBuf> = studio
