@@ -29,7 +29,7 @@ pub const PARTS: [&str; 14] = [
     "conv_out",
 ];
 
-/// Those of [`PARTS`] that have parts of their own: "down_blocks.1.attentions.0".
+/// Those of [`PARTS`] that have parts of their own: `down_blocks.1.attentions.0`.
 const WHOLES: [&str; 5] =
     ["down_blocks", "mid_block", "up_blocks", "time_embedding", "add_embedding"];
 
@@ -219,7 +219,8 @@ mod tests {
     #[track_caller]
     fn check(blocks: &[(&str, f64)], expected: [f64; 5]) {
         let scales = scales(2.0, blocks);
-        assert_eq!(MODULES.map(|(network, module)| scales.of(network, module)), expected);
+        let found = MODULES.map(|(network, module)| scales.of(network, module));
+        assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits), "{found:?}");
     }
 
     #[test]
