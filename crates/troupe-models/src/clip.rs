@@ -6,15 +6,18 @@
 //! SD 1.x and 2.x to the last with the final norm, SDXL to the last but one without it
 //! ([`ClipLayer`]). SDXL also hears the whole text as one row, the pooled output.
 
+mod build;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use troupe_nn::{LayerNorm, Linear, Mask, NnError, attention, gelu, quick_gelu};
 
+use self::build::{layer_norm, linear, table};
 use crate::config::{ConfigError, TextFile};
 use crate::error::ModelError;
-use crate::weights::{Weights, WeightsError};
+use crate::weights::Weights;
 
 /// The architecture, as `text_encoder/config.json` gives it.
 ///
@@ -386,26 +389,6 @@ impl Default for ConfigFile {
             projection_dim: Some(512),
         }
     }
-}
-
-/// The rows of an embedding.
-fn table(weights: &Weights, shape: [usize; 2]) -> Result<Tensor, WeightsError> {
-    Ok(Tensor::clone(&*weights.made(|| weights.get("weight", &shape))?))
-}
-
-fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Result<Arc<Linear>, ModelError> {
-    weights.made(|| {
-        let bias = weights.get("bias", &[outputs])?;
-        Ok(Linear::new(weights.get("weight", &[outputs, inputs])?, Some(bias))?)
-    })
-}
-
-fn layer_norm(weights: &Weights, config: &ClipConfig) -> Result<Arc<LayerNorm>, ModelError> {
-    let shape = [config.width];
-    weights.made(|| {
-        let weight = weights.get("weight", &shape)?;
-        Ok(LayerNorm::new(weight, weights.get("bias", &shape)?, config.eps)?)
-    })
 }
 
 #[cfg(test)]
