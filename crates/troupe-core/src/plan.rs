@@ -7,6 +7,9 @@ use crate::brief::{Brief, MAXIMUM_SUBJECTS};
 use crate::document::Document;
 use crate::seed::Seed;
 
+/// The most LoRAs that one person may have.
+const MOST_LORAS: usize = 8;
+
 /// The cast of one picture, its sub-prompts, and the proof of its proportions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +53,22 @@ pub struct LoraTag {
     pub weight: f64,
 }
 
+/// A LoRA that one person alone has. Only a person writes it, into a plan: the language model's brief has no place for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectLora {
+    /// The name, as it would stand in a tag: a plan says no path.
+    pub name: String,
+    /// What its change is multiplied by, -10 to 10.
+    #[serde(default = "whole")]
+    pub scale: f64,
+}
+
+/// The scale of a LoRA that says none.
+fn whole() -> f64 {
+    1.0
+}
+
 /// One person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +84,9 @@ pub struct Subject {
     /// What the prompt states of this person and no axis knows; it goes into the sub-prompt as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    /// The LoRAs that this person has and no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<SubjectLora>,
     /// What the painter is told about this person.
     pub sub_prompt: String,
     /// Whether the sub-prompt was written by a person and is to stay.
@@ -189,6 +211,7 @@ impl Document for ScenePlan {
             if self.subjects[..index].iter().any(|other| other.id == subject.id) {
                 return Err(format!("two subjects have the id `{}`", subject.id));
             }
+            subject.check_loras()?;
             for assigned in &subject.values {
                 let known = self.axes.iter().find(|proof| proof.axis == assigned.axis).ok_or_else(
                     || {
@@ -226,6 +249,24 @@ impl Document for ScenePlan {
             }
         }
         Ok(())
+    }
+}
+
+impl Subject {
+    fn check_loras(&self) -> Result<(), String> {
+        let (id, loras) = (&self.id, &self.loras);
+        if MOST_LORAS < loras.len() {
+            return Err(format!(
+                "subject `{id}` has {} LoRAs, and {MOST_LORAS} are the most",
+                loras.len()
+            ));
+        }
+        match loras.iter().find(|lora| !(-10.0..=10.0).contains(&lora.scale)) {
+            None => Ok(()),
+            Some(SubjectLora { name, scale }) => Err(format!(
+                "the scale of the LoRA `{name}` of subject `{id}` takes -10 to 10, and is {scale}"
+            )),
+        }
     }
 }
 

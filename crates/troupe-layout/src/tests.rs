@@ -29,6 +29,7 @@ fn plan(statures: &[f64], formation: Formation, shot: Shot) -> ScenePlan {
         noun: "farmer".to_owned(),
         values: vec![Assigned { axis: "height".to_owned(), value: name(index), stated: false }],
         also: Vec::new(),
+        loras: Vec::new(),
         sub_prompt: format!("a farmer with <hat & scarf> number {index}"),
         edited: false,
     });

@@ -4,7 +4,7 @@
 //! [`Adapter::read`] takes a file apart, [`attach`] finds the module of the network that each of
 //! its tensors belongs to, and [`Weights::get`](crate::weights::Weights::get) applies the update when
 //! the weight is read, in f32, one LoRA after another: `W0 + scale · alpha / rank · B · A`, or what
-//! its kind makes of it (`update.rs`). Every tensor of a file is applied, or the file is refused,
+//! its kind makes of it (`update.rs`). The scale may be another in parts of the model ([`Scales`]). Every tensor of a file is applied, or the file is refused,
 //! unless the user tolerates that some have no place: then each that has none is reported.
 
 mod adapter;
@@ -16,6 +16,7 @@ mod inspect;
 mod magnitude;
 mod module;
 mod names;
+mod scales;
 mod update;
 
 use serde::Serialize;
@@ -28,6 +29,7 @@ pub use self::attach::{
 pub use self::inspect::{Inspection, UsedAlpha};
 pub use self::module::Kind;
 pub use self::names::Dialect;
+pub use self::scales::{PARTS, Scales, is_part};
 use crate::weights::{Blame, WeightsError};
 
 /// A network that LoRAs change.
@@ -97,7 +99,19 @@ pub enum LoraError {
         /// The name of the file.
         file: String,
         /// The scale.
-        scale: f64,
+        scale: Scales,
+    },
+    /// The user's scale is another in a part of the model of which it changes nothing.
+    #[error(
+        "`{file}` changes nothing of `{part}`, of which its scale speaks; there could stand {possible}"
+    )]
+    Part {
+        /// The name of the file.
+        file: String,
+        /// The name of the part.
+        part: String,
+        /// What it does change, as near to that part as there is anything.
+        possible: String,
     },
 }
 
@@ -109,7 +123,8 @@ impl LoraError {
             Self::Invalid { .. }
             | Self::Unmatched { .. }
             | Self::Shared { .. }
-            | Self::Scale { .. } => Blame::Asset,
+            | Self::Scale { .. }
+            | Self::Part { .. } => Blame::Asset,
         }
     }
 }

@@ -20,6 +20,8 @@ mod transformer;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use troupe_core::region::TokenGrid;
 use troupe_nn::{Conv2d, GroupNorm, NnError, silu};
@@ -41,7 +43,7 @@ pub struct UNet {
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
     up_blocks: Vec<UpBlock>,
-    conv_norm_out: GroupNorm,
+    conv_norm_out: Arc<GroupNorm>,
     conv_out: Bound<Conv2d>,
 }
 

@@ -10,6 +10,7 @@
 mod bound;
 mod file;
 mod header;
+mod made;
 mod shards;
 mod view;
 
@@ -50,6 +51,8 @@ pub struct Weights {
     adapters: Arc<AdapterSet>,
     /// LoRAs that are bound to subjects.
     bound: Arc<Vec<AdapterSet>>,
+    /// The layers that are made of them, if they are remembered.
+    made: Option<Arc<made::Made>>,
     /// Invariant: empty, or ends with a dot.
     prefix: String,
 }
@@ -197,13 +200,14 @@ impl Weights {
     /// A network whose tensors lie anywhere.
     pub(crate) fn of(name: String, tensors: BTreeMap<String, View>) -> Self {
         let set = Arc::new(TensorSet { name, tensors });
-        Self { set, adapters: Arc::default(), bound: Arc::default(), prefix: String::new() }
+        let (adapters, bound, prefix) = (Arc::default(), Arc::default(), String::new());
+        Self { set, adapters, bound, made: None, prefix }
     }
 
     /// The same tensors, changed by LoRAs as they are read.
     #[must_use]
     pub fn with_adapters(self, adapters: AdapterSet) -> Self {
-        Self { adapters: Arc::new(adapters), ..self }
+        Self { made: self.still_made(&adapters), adapters: Arc::new(adapters), ..self }
     }
 
     /// The LoRAs by which they are changed as they are read.
@@ -214,14 +218,19 @@ impl Weights {
     /// The same tensors, with the deltas of another LoRA after those that they have.
     #[must_use]
     pub fn with_more(self, deltas: AdapterSet) -> Self {
-        let adapters = Arc::new(self.adapters.joined(deltas));
-        Self { adapters, ..self }
+        let adapters = self.adapters.joined(deltas);
+        self.with_adapters(adapters)
     }
 
     /// The same tensors, with LoRAs that are added where their subjects are, and not to the weights.
     #[must_use]
     pub fn with_bound(self, loras: Vec<AdapterSet>) -> Self {
         Self { bound: Arc::new(loras), ..self }
+    }
+
+    /// The LoRAs that are added where their subjects are.
+    pub fn bound_adapters(&self) -> &[AdapterSet] {
+        &self.bound
     }
 
     /// The tensors under `name`, a part of a path: `weights.at("down_blocks").at(0)`.

@@ -15,11 +15,14 @@ mod sampling;
 mod tests;
 mod walk;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use troupe_core::axis::Axis;
 use troupe_core::brief::Formation;
 use troupe_core::layout::Canvas;
 use troupe_core::plan::Subject;
+use troupe_models::lora::{PARTS, Scales, is_part};
 use troupe_sampler::{Method, Schedule};
 
 pub use self::error::{ConfigError, ConfigProblem, Origin};
@@ -171,6 +174,13 @@ impl PaintConfig {
         within("regions.isolate", self.regions.isolate, 0.0, 1.0)?;
         for lora in &self.loras {
             within("loras.scale", lora.scale, -10.0, 10.0)?;
+            for (part, &scale) in &lora.blocks {
+                if !is_part(part) {
+                    let known = PARTS.join(", ");
+                    return Err(format!("`paint.loras.blocks` has `{part}` (known: {known})"));
+                }
+                within(&format!("loras.blocks.{part}"), scale, -10.0, 10.0)?;
+            }
             lora.subjects.as_ref().map_or(Ok(()), SubjectRule::check)?;
         }
         let known = self.sampler.parse::<Method>();
@@ -213,9 +223,19 @@ pub struct LoraConfig {
     /// What its change of the weights is multiplied by, -10 to 10.
     #[serde(default = "defaults::lora_scale")]
     pub scale: f64,
+    /// What the scale is multiplied by in parts of the model, -10 to 10 each: [`Scales::blocks`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub blocks: BTreeMap<String, f64>,
     /// Whose it is alone; nobody's in particular, and merged into the weights, where this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subjects: Option<SubjectRule>,
+}
+
+impl LoraConfig {
+    /// How strongly it is wanted.
+    pub fn scales(&self) -> Scales {
+        Scales { uniform: self.scale, blocks: self.blocks.clone() }
+    }
 }
 
 /// Which people have a LoRA: those with a value on an axis, or the one with a name in the plan.

@@ -112,9 +112,9 @@ pub enum PipelineError {
     /// The threads can't be started.
     #[error("wanted {0} threads (0 is one for each processor), and the system doesn't start them")]
     Threads(usize),
-    /// A prompt that names a LoRA by a path.
+    /// A prompt or a plan that names a LoRA by a path.
     #[error(
-        "the prompt asks for the LoRA `{0}`, and wanted is a plain name: what a prompt says is no path"
+        "the LoRA `{0}` is asked for, and wanted is a plain name: what a prompt or a plan says is no path"
     )]
     LoraPath(String),
     /// A PNG file can't be written or read.

@@ -92,7 +92,7 @@ impl Inspected {
             Self::Picture(record) => {
                 line(&mut out, &format!("model    {} [{}]", record.model.name, record.model.hash));
                 for lora in &record.loras {
-                    let scale = lora.scale.unwrap_or(1.0);
+                    let scale = lora.scale.clone().unwrap_or_else(|| 1.0.into());
                     line(&mut out, &format!("LoRA     {} [{}] at {scale}", lora.name, lora.hash));
                 }
                 let paint = &record.paint;
@@ -212,6 +212,9 @@ fn plan(out: &mut String, plan: &ScenePlan) {
     for subject in &plan.subjects {
         let values: Vec<&str> = subject.values.iter().map(|it| it.value.as_str()).collect();
         line(out, &format!("{:<8} {} [{}]", subject.id, subject.sub_prompt, values.join(", ")));
+        for lora in &subject.loras {
+            line(out, &format!("         LoRA {} at {}", lora.name, lora.scale));
+        }
     }
     for note in &plan.notes {
         line(out, &format!("note     {note}"));

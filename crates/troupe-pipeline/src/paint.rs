@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use troupe_core::document::Document;
 use troupe_core::layout::{Layout, Placement};
-use troupe_core::plan::{LoraTag, Subject as Cast};
+use troupe_core::plan::Subject as Cast;
 use troupe_core::seed::Seed;
 use troupe_render::{
     Job, Loras, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher,
@@ -23,9 +23,10 @@ use troupe_sampler::{Method, SamplingOptions, Schedule};
 
 pub use anew::{Anew, Original, mask_runs};
 pub use folder::ModelFolder;
-pub use loras::{LoraFile, check_configured, find_lora};
+pub use loras::{Asked, LoraFile, check_configured, find_lora};
 pub use record::{Hashed, Part, PictureRecord, Plain, Repainted};
 
+use self::loras::AllUsed;
 use crate::config::{PaintConfig, Rng, SubjectRule};
 use crate::metadata::{Parameters, encode_png};
 use crate::{PipelineError, Progress, Studio, Talk, tensors};
@@ -66,10 +67,8 @@ pub struct Easel {
     model: Hashed,
     vae: Option<Hashed>,
     embeddings: Vec<Hashed>,
-    loras: Vec<Hashed>,
-    /// The names of those that some people have alone, and whose they are.
-    bound: Vec<(String, SubjectRule)>,
-    tags: Vec<LoraTag>,
+    loras: AllUsed,
+    asked: Asked,
     knows: Vec<String>,
 }
 
@@ -83,7 +82,7 @@ pub struct Place {
 }
 
 impl Easel {
-    /// Loads the model with the configured LoRAs and those that a prompt asks for.
+    /// Loads the model with the configured LoRAs and those that a picture asks for.
     ///
     /// # Errors
     ///
@@ -91,33 +90,14 @@ impl Easel {
     pub fn load(
         studio: &Studio,
         model: &ModelFolder,
-        tags: &[LoraTag],
+        asked: &Asked,
         talk: &mut dyn Talk,
     ) -> Result<Self, PipelineError> {
         use_threads(studio.config.paint.threads)?;
-        let used = loras::used(studio, tags)?;
-        let [merged, bound] = loras::scaled(&used);
-        let loras = Loras { merged: &merged, bound: &bound };
-        let (painter, applied) = model.load(loras)?;
-        for (lora, used) in applied.iter().zip(used.iter().flatten()) {
-            let whose = used.subjects.as_ref().map(|rule| format!(", for {}", rule.words()));
-            talk.note(&format!(
-                "LoRA {}: {} tensors applied at scale {}{}",
-                lora.file,
-                lora.tensors.len(),
-                lora.scale,
-                whose.unwrap_or_default()
-            ));
-            if 0 < lora.modules_without_alpha {
-                talk.note(&format!(
-                    "LoRA {}: no alpha for {} modules, so their rank stands in for it",
-                    lora.file, lora.modules_without_alpha
-                ));
-            }
-        }
-        let loras = used.iter().flatten().map(|lora| lora.hashed.clone()).collect();
-        let [_, bound] = used;
-        let bound = bound.into_iter().filter_map(|lora| Some((lora.hashed.name, lora.subjects?)));
+        let loras = AllUsed::open(studio, asked, &AllUsed::default())?;
+        let [merged, bound] = loras.scaled();
+        let (painter, applied) = model.load(Loras { merged: &merged, bound: &bound })?;
+        loras.report(&applied, talk);
         let (vae, embeddings) = model.hashed_extras();
         Ok(Self {
             painter,
@@ -125,10 +105,33 @@ impl Easel {
             vae,
             embeddings,
             loras,
-            bound: bound.collect(),
-            tags: tags.to_vec(),
+            asked: asked.clone(),
             knows: model.knows(),
         })
+    }
+
+    /// Takes the LoRAs that another picture asks for in place of those of the last one; the model isn't loaded again, and
+    /// what stays the same isn't read again.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is missing or broken, or doesn't fit the model: then all is as it was.
+    pub fn take_loras(
+        &mut self,
+        studio: &Studio,
+        asked: &Asked,
+        talk: &mut dyn Talk,
+    ) -> Result<(), PipelineError> {
+        if self.asked == *asked {
+            return Ok(());
+        }
+        let loras = AllUsed::open(studio, asked, &self.loras)?;
+        let [merged, bound] = loras.scaled();
+        let applied = self.painter.set_loras(Loras { merged: &merged, bound: &bound })?;
+        loras.report(&applied, talk);
+        self.loras = loras;
+        self.asked = asked.clone();
+        Ok(())
     }
 
     /// Whether this is what painted a picture.
@@ -140,20 +143,15 @@ impl Easel {
         type Parts<'a> = (&'a Hashed, Option<&'a Hashed>, &'a [Hashed], &'a [Hashed]);
         let all = |(model, vae, embeddings, loras): Parts<'_>| {
             let parts = std::iter::once(model).chain(vae).chain(embeddings).chain(loras);
-            let parts = parts.map(|it| match it.scale {
+            let parts = parts.map(|it| match &it.scale {
                 Some(scale) => format!("{} [{}] at {scale}", it.name, it.hash),
                 None => format!("{} [{}]", it.name, it.hash),
             });
             parts.collect::<Vec<_>>().join(", ")
         };
         let wanted = all((&record.model, record.vae.as_ref(), &record.embeddings, &record.loras));
-        let found = all((&self.model, self.vae.as_ref(), &self.embeddings, &self.loras));
+        let found = all((&self.model, self.vae.as_ref(), &self.embeddings, &self.loras.hashed()));
         if wanted == found { Ok(()) } else { Err(PipelineError::OtherModel { wanted, found }) }
-    }
-
-    /// Whether these are the tags that the model was loaded with.
-    pub fn suits(&self, tags: &[LoraTag]) -> bool {
-        self.tags == tags
     }
 
     /// Paints a picture; returns the PNG file.
@@ -222,6 +220,7 @@ impl Easel {
             talk.note(note);
         }
         let named = self.named(paint);
+        let loras = self.loras.hashed();
         let (plain, layout) = match subject {
             Subject::Plain(plain) => (Some(plain.clone()), None),
             Subject::Layout(layout) => (None, Some(layout.clone())),
@@ -234,7 +233,7 @@ impl Easel {
             model: self.model.clone(),
             vae: self.vae.clone(),
             embeddings: self.embeddings.clone(),
-            loras: self.loras.clone(),
+            loras: loras.clone(),
             plain,
             layout,
             repainted: anew.map(|anew| anew.record().clone()),
@@ -254,7 +253,7 @@ impl Easel {
             model: self.model.name.clone(),
             vae: self.vae.as_ref().map(|it| (it.name.clone(), it.hash.clone())),
             clip_skip: named.clip_skip,
-            loras: self.loras.iter().map(|it| (it.name.clone(), it.hash.clone())).collect(),
+            loras: loras.into_iter().map(|it| (it.name, it.hash)).collect(),
             embeddings: self.spoken(subject, &paint.negative),
             version: format!("troupe {}", env!("CARGO_PKG_VERSION")),
         };
@@ -299,8 +298,10 @@ impl Easel {
     fn group(&self, layout: &Layout) -> Scene {
         let loras = |placement: &Placement| {
             let subject = layout.plan.subjects.iter().find(|it| it.id == placement.id);
-            let rules = self.bound.iter().enumerate();
-            let own = rules.filter(|(_, (_, rule))| subject.is_some_and(|it| rule.means(it)));
+            let mine = |rules: &[SubjectRule]| {
+                subject.is_some_and(|it| rules.iter().any(|rule| rule.means(it)))
+            };
+            let own = self.loras.bound().enumerate().filter(|(_, (_, rules))| mine(rules));
             own.map(|(lora, _)| lora).collect()
         };
         let person = |placement: &Placement| Person {
@@ -317,11 +318,12 @@ impl Easel {
 
     /// Says which LoRAs are of people who aren't there.
     fn warn_of_the_absent(&self, subjects: &[Cast], talk: &mut dyn Talk) {
-        for (name, rule) in &self.bound {
-            if !subjects.iter().any(|subject| rule.means(subject)) {
+        for (name, rules) in self.loras.bound() {
+            let means = |subject| rules.iter().any(|rule| rule.means(subject));
+            if !subjects.iter().any(means) {
                 talk.note(&format!(
                     "LoRA {name} is for {}, and nobody in the picture is",
-                    rule.words()
+                    loras::words(rules)
                 ));
             }
         }

@@ -167,7 +167,7 @@ fn refuse_early(
     tags.sort_by(|a, b| a.name.cmp(&b.name));
     tags.dedup_by(|a, b| a.name == b.name);
     for tag in &tags {
-        let tagged = [find_lora(studio, &tag.name)?.scaled(tag.weight)];
+        let tagged = [find_lora(studio, &tag.name)?.scaled(tag.weight.into())];
         model.fits(Loras { merged: &tagged, bound: &[] })?;
     }
     // A run that goes on may have no prompts left to read.
@@ -264,18 +264,20 @@ fn paint_all(
         let layout = plan_of(job).and_then(|plan| layout_of(room, &job.folder, &plan));
         let painted = layout.and_then(|layout| {
             let plan = &layout.plan;
-            // One that doesn't suit is gone before the next is loaded.
-            let kept = easel.take().filter(|it: &Easel| it.suits(&plan.loras));
-            let ready = match kept {
-                Some(ready) => ready,
-                None => Easel::load(studio, model, &plan.loras, talk)?,
+            let subject = Subject::Layout(&layout);
+            let asked = subject.asked();
+            // What can't paint this picture may paint the next.
+            let ready = match &mut easel {
+                Some(ready) => {
+                    ready.take_loras(studio, &asked, talk)?;
+                    ready
+                }
+                None => easel.insert(Easel::load(studio, model, &asked, talk)?),
             };
             for note in &plan.notes {
                 talk.note(note);
             }
-            let order = Order { subject: Subject::Layout(&layout), seed: plan.seed, anew: None };
-            // What can't paint this picture may paint the next.
-            let ready = easel.insert(ready);
+            let order = Order { subject, seed: plan.seed, anew: None };
             let png = ready.paint(studio, order, &Exchange::default(), place, talk)?;
             files::write_atomically(&path, &png)?;
             Ok(())

@@ -18,7 +18,7 @@ use troupe_pipeline::layout::Room;
 use troupe_pipeline::manifest::Manifest;
 use troupe_pipeline::metadata::read_png;
 use troupe_pipeline::paint::{
-    Easel, Exchange, ModelFolder, Order, PictureRecord, Place, Plain, Subject,
+    Asked, Easel, Exchange, ModelFolder, Order, PictureRecord, Place, Plain, Subject,
 };
 use troupe_pipeline::{ChildLog, ChildProgram, PipelineError, Progress, Studio, Talk};
 
@@ -166,7 +166,7 @@ fn paint(place: &Path, settings: &str) -> Result<Vec<u8>, PipelineError> {
 }
 
 fn paint_with(studio: &Studio, model: &ModelFolder) -> Result<Vec<u8>, PipelineError> {
-    let easel = Easel::load(studio, model, &[], &mut Silent)?;
+    let easel = Easel::load(studio, model, &Asked::default(), &mut Silent)?;
     let plain = Plain {
         prompt: "a red fox, (standing:1.2) in the snow".to_owned(),
         loras: Vec::new(),
@@ -262,7 +262,7 @@ fn a_picture_says_the_hashes_of_what_was_put_beside_the_model() {
         let model = ModelFolder::open(&studio).unwrap();
         let contents = read_png(&paint_with(&studio, &model).unwrap()).unwrap();
         let record: PictureRecord = serde_json::from_str(&contents.troupe.unwrap()).unwrap();
-        let easel = Easel::load(&studio, &model, &[], &mut Silent).unwrap();
+        let easel = Easel::load(&studio, &model, &Asked::default(), &mut Silent).unwrap();
         (record, contents.parameters.unwrap(), easel)
     };
     let (record, parameters, easel) = painted(&vae);

@@ -336,6 +336,7 @@ impl Picture<'_> {
                 })
                 .collect(),
             also: seat.also.clone(),
+            loras: Vec::new(),
             sub_prompt: String::new(),
             edited: false,
         };

@@ -20,7 +20,8 @@ pub fn refresh(plan: &mut ScenePlan) {
     for axis in 0..plan.axes.len() {
         recount(plan, axis);
     }
-    let by_hand = plan.subjects.iter().any(|subject| subject.edited);
+    // The cast gives nobody a LoRA.
+    let by_hand = plan.subjects.iter().any(|subject| subject.edited || !subject.loras.is_empty());
     if by_hand || *plan != before {
         plan.edited = true;
     }

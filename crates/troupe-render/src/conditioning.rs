@@ -81,7 +81,7 @@ impl Painter {
         let added: Vec<Added> =
             pooled.into_iter().map(|pooled| Added { pooled, time_ids }).collect();
         let bound: Vec<Vec<usize>> = people.iter().map(|person| person.loras.clone()).collect();
-        let context = self.unet.prepare(&rows, &added, regions.as_ref(), &bound, grid)?;
+        let context = self.unet()?.prepare(&rows, &added, regions.as_ref(), &bound, grid)?;
         Ok((context, notes))
     }
 

@@ -5,13 +5,14 @@ use troupe_core::layout::Canvas;
 use troupe_core::region::TokenGrid;
 use troupe_models::config::TextFile;
 use troupe_models::error::ModelError;
-use troupe_models::lora::{Applied, attach, bind};
+use troupe_models::lora::Applied;
 use troupe_models::unet::{Isolation, UNet, UNetConfig};
 use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blemish};
 use troupe_models::weights::Weights;
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig, rescale_guidance};
 
 use crate::files::{Loras, PainterFiles};
+use crate::loras::OfModel;
 use crate::noise::NoiseSource;
 use crate::repaint::Given;
 use crate::text::Texts;
@@ -29,7 +30,11 @@ pub struct Painter {
     scheduler: SchedulerConfig,
     pub(crate) texts: Texts,
     pub(crate) zeros_for_empty_prompt: bool,
-    pub(crate) unet: UNet,
+    pub(crate) unet_config: UNetConfig,
+    /// They remember what is made of them.
+    pub(crate) unet_weights: Weights,
+    /// `None` where LoRAs changed and it could not be built again.
+    pub(crate) unet: Option<UNet>,
     /// How many LoRAs are there to be bound to people.
     pub(crate) bound: usize,
     vae: VaeDecoder,
@@ -65,40 +70,34 @@ impl Painter {
         let tiles = tiles(files.options.tile)?;
 
         let encoders: Vec<Weights> = files.texts.iter().map(|it| it.weights.clone()).collect();
-        let mut attached = attach(loras.merged, &files.unet, &encoders)?;
-        let (mut of_unet, mut of_texts) = (Vec::new(), Vec::new());
-        for lora in loras.bound {
-            let bound = bind(lora, &files.unet, &encoders)?;
-            of_unet.push(bound.unet);
-            of_texts.push(bound.text_encoders);
-            attached.applied.extend(bound.applied);
-        }
+        let (of_model, applied) = OfModel::new(loras, &files.unet, &encoders)?;
         let texts = Texts::load(
             files.index.kind,
             files.options.clip_skip,
             files.texts,
-            attached.text_encoders,
-            of_texts,
+            of_model.texts,
             &files.embeddings,
         )?;
         fits("text width", unet_config.cross_attention_dim, texts.width(), usize::eq)?;
         let pooled = unet_config.addition.map_or(0, |addition| addition.pooled);
         fits("pooled text width", pooled, texts.pooled_width().unwrap_or(0), usize::eq)?;
+        let of_unet = of_model.unet;
+        let unet_weights =
+            files.unet.with_adapters(of_unet.merged).with_bound(of_unet.bound).remembering();
         let painter = Self {
             scheduler,
             texts,
             zeros_for_empty_prompt: files.index.zeros_for_empty_prompt,
             inpaints,
-            unet: UNet::new(
-                unet_config,
-                &files.unet.with_adapters(attached.unet).with_bound(of_unet),
-            )?,
+            unet: Some(UNet::new(unet_config.clone(), &unet_weights)?),
+            unet_config,
+            unet_weights,
             bound: loras.bound.len(),
             vae: VaeDecoder::new(vae_config, &files.vae)?,
             vae_weights: files.vae,
             tiles,
         };
-        Ok((painter, attached.applied))
+        Ok((painter, applied))
     }
 
     /// Paints a picture.
@@ -129,6 +128,7 @@ impl Painter {
         let grid = latents_of(job.canvas);
         let channels = self.vae.config().latent_channels();
         let (context, notes) = self.context(job, grid)?;
+        let unet = self.unet()?;
         let isolated = isolated_steps(job.settings);
         let mut source = NoiseSource::new(&job.noise, channels, grid, steps);
         let noise = source.initial()?;
@@ -163,12 +163,10 @@ impl Painter {
                         Given::Kept(_) | Given::Nothing => latents.clone(),
                     };
                     if !guided {
-                        return checked(
-                            self.unet.forward(&entering, timestep, &context, isolation)?,
-                        );
+                        return checked(unet.forward(&entering, timestep, &context, isolation)?);
                     }
                     let both = Tensor::cat(&[&entering, &entering], 0)?;
-                    let both = checked(self.unet.forward(&both, timestep, &context, isolation)?)?;
+                    let both = checked(unet.forward(&both, timestep, &context, isolation)?)?;
                     let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
                     let guided = (&without + ((&with - &without)? * guidance)?)?;
                     Ok(rescale_guidance(&guided, &with, guidance_rescale)?)

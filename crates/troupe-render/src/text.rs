@@ -11,6 +11,7 @@ use troupe_models::weights::Weights;
 
 use crate::RenderError;
 use crate::files::{TextFiles, TokenizerFiles};
+use crate::loras::OfNetwork;
 use crate::painter::{finite, fits};
 
 /// The most chunks of a prompt that are read, 75 tokens each.
@@ -31,7 +32,7 @@ struct Part {
     learned: Vec<Learned>,
     /// For each LoRA that can be bound to people, what it adds.
     bound: Vec<AdapterSet>,
-    /// Of which an encoder with bound LoRAs is made.
+    /// Of which the encoder is made, and one with bound LoRAs; they remember what is made of them.
     weights: Weights,
     projected: bool,
 }
@@ -51,8 +52,7 @@ impl Texts {
         kind: PipelineKind,
         clip_skip: usize,
         files: Vec<TextFiles<'_>>,
-        adapters: Vec<AdapterSet>,
-        bound: Vec<Vec<AdapterSet>>,
+        loras: Vec<OfNetwork>,
         embeddings: &[Embedding],
     ) -> Result<Self, RenderError> {
         let wanted = match kind {
@@ -68,13 +68,10 @@ impl Texts {
                 ClipLayer { skipped: clip_skip.saturating_sub(1).max(1), normed: false }
             }
         };
-        fits("sets of LoRAs", files.len(), adapters.len(), usize::eq)?;
+        fits("sets of LoRAs", files.len(), loras.len(), usize::eq)?;
         let mut parts = Vec::with_capacity(files.len());
-        for (index, (file, adapters)) in files.into_iter().zip(adapters).enumerate() {
-            parts.push(Part::load(file, 0 < index, adapters)?);
-        }
-        for lora in bound {
-            parts.iter_mut().zip(lora).for_each(|(part, set)| part.bound.push(set));
+        for (index, (file, loras)) in files.into_iter().zip(loras).enumerate() {
+            parts.push(Part::load(file, 0 < index, loras)?);
         }
         let widths: Vec<usize> = parts.iter().map(|part| part.encoder.config().width()).collect();
         for embedding in embeddings {
@@ -88,6 +85,30 @@ impl Texts {
             part.encoder.config().check(layer)?;
         }
         Ok(Self { parts, layer })
+    }
+
+    /// The encoders' weights, in order.
+    pub(crate) fn weights(&self) -> Vec<Weights> {
+        self.parts.iter().map(|part| part.weights.clone()).collect()
+    }
+
+    /// What LoRAs make of each encoder.
+    pub(crate) fn loras(&self) -> Vec<OfNetwork> {
+        let of = |part: &Part| OfNetwork {
+            merged: part.weights.adapters().clone(),
+            bound: part.bound.clone(),
+        };
+        self.parts.iter().map(of).collect()
+    }
+
+    /// Builds each encoder with other LoRAs, of which there is a set for each; after an error some have them.
+    pub(crate) fn build_with(&mut self, loras: Vec<OfNetwork>) -> Result<(), RenderError> {
+        for (part, loras) in self.parts.iter_mut().zip(loras) {
+            let weights = part.weights.clone().with_adapters(loras.merged);
+            part.encoder = encoder(part.encoder.config().clone(), &weights, part.projected)?;
+            (part.weights, part.bound) = (weights, loras.bound);
+        }
+        Ok(())
     }
 
     /// The channels of a context.
@@ -179,11 +200,7 @@ impl Encoded {
 }
 
 impl Part {
-    fn load(
-        files: TextFiles<'_>,
-        projected: bool,
-        adapters: AdapterSet,
-    ) -> Result<Self, RenderError> {
+    fn load(files: TextFiles<'_>, projected: bool, loras: OfNetwork) -> Result<Self, RenderError> {
         let config = ClipConfig::from_json(files.config)?;
         let tokenizer_config = match files.tokenizer_config {
             Some(file) => TokenizerConfig::from_json(file)?,
@@ -198,9 +215,9 @@ impl Part {
         };
         fits("text tokens", config.vocabulary(), tokenizer.vocabulary_size(), usize::ge)?;
         fits("text positions", config.positions(), tokenizer.length(), usize::ge)?;
-        let weights = files.weights.with_adapters(adapters);
+        let weights = files.weights.with_adapters(loras.merged).remembering();
         let encoder = encoder(config, &weights, projected)?;
-        let (learned, bound) = (Vec::new(), Vec::new());
+        let (learned, bound) = (Vec::new(), loras.bound);
         Ok(Self { tokenizer, encoder, learned, bound, weights, projected })
     }
 }

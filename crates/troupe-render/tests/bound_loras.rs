@@ -47,7 +47,7 @@ fn lora(&(name, scale): &(&str, f64)) -> Scaled {
     };
     Scaled {
         adapter: Arc::new(Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap()),
-        scale,
+        scale: scale.into(),
     }
 }
 

@@ -50,7 +50,7 @@ fn painter(loras: &[(&str, f64)]) -> Painter {
             adapter: Arc::new(
                 Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap(),
             ),
-            scale,
+            scale: scale.into(),
         }
     };
     let merged: Vec<Scaled> = loras.iter().map(lora).collect();

@@ -186,7 +186,7 @@ pub(crate) struct PaintFlags {
     /// Another autoencoder than the model's: a diffusers folder or a file
     #[arg(long, value_name = "V")]
     pub(crate) vae: Option<String>,
-    /// A LoRA file, its scale, and the one person who has it (`s2`); may be given several times, and replaces the configured ones
+    /// A LoRA file, its scale (`0.8`, or with parts of the model `0.8,text=0,up_blocks.1=0.5`), and the one person who has it (`s2`); may be given several times, and replaces the configured ones
     #[arg(long = "lora", value_name = "FILE[:SCALE[:SUBJECT]]")]
     pub(crate) loras: Vec<String>,
     /// What the picture should not show

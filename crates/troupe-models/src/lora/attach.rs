@@ -10,6 +10,7 @@ use super::adapter::{Adapter, Skipped, Tolerance, Unmatched};
 use super::alpha::AlphaSource;
 use super::index::Networks;
 use super::module::{AdapterModule, Field};
+use super::scales::Scales;
 use super::update::Merge;
 use super::{LoraError, Network};
 use crate::weights::{Module, TensorFile, Weights, WeightsError};
@@ -22,8 +23,8 @@ const SHARED: [&str; 2] = ["time_embedding.", "add_embedding."];
 pub struct Scaled {
     /// The LoRA.
     pub adapter: Arc<Adapter>,
-    /// Multiplies its update; 1 is the strength that it was trained with.
-    pub scale: f64,
+    /// Multiplies its updates, in all and in parts of the model.
+    pub scale: Scales,
 }
 
 /// What the LoRAs of a run make of the weights of one network.
@@ -61,7 +62,7 @@ pub struct Applied {
     /// The name of its file.
     pub file: String,
     /// The user's scale.
-    pub scale: f64,
+    pub scale: Scales,
     /// Each tensor of the file that was applied, and where it went.
     pub tensors: Vec<AppliedTensor>,
     /// Those that have no place in this model; none but of a LoRA that is read leniently.
@@ -88,7 +89,7 @@ pub struct AppliedTensor {
 /// # Errors
 ///
 /// If a LoRA has a tensor that belongs to no module, or has not the shape that it needs there, and that isn't tolerated; if
-/// it has no tensor that belongs anywhere.
+/// it has no tensor that belongs anywhere; if its scale names a part of the model of which it changes nothing.
 pub fn attach(
     adapters: &[Scaled],
     unet: &Weights,
@@ -135,8 +136,8 @@ fn attach_one(
     attached: &mut Attached,
 ) -> Result<Applied, LoraError> {
     let file = &adapter.file;
-    if !scale.is_finite() {
-        return Err(LoraError::Scale { file: file.name().to_owned(), scale: *scale });
+    if !scale.are_finite() {
+        return Err(LoraError::Scale { file: file.name().to_owned(), scale: scale.clone() });
     }
     let mut unmatched = adapter.unmatched.clone();
     let mut tensors = Vec::new();
@@ -164,13 +165,18 @@ fn attach_one(
         places.push((module, network, place));
     }
     unmatched.check(file, if places.is_empty() { Tolerance::Strict } else { adapter.tolerance })?;
+    let changed: Vec<_> =
+        places.iter().map(|(_, network, place)| (*network, place.name.as_str())).collect();
+    if let Some((part, possible)) = scale.idle(&changed) {
+        return Err(LoraError::Part { file: file.name().to_owned(), part, possible });
+    }
     for (module, network, place) in &places {
         let Some(set) = attached.of(*network) else { continue };
         for (field, update) in &module.updates {
             set.merges.entry(place.tensor(*field)).or_default().push(Merge {
                 file: Arc::clone(file),
                 update: update.clone(),
-                scale: *scale,
+                scale: scale.of(*network, &place.name),
             });
         }
     }
@@ -178,7 +184,7 @@ fn attach_one(
         |module: &AdapterModule| module.alpha.is_some_and(|it| it.source == AlphaSource::Rank);
     Ok(Applied {
         file: file.name().to_owned(),
-        scale: *scale,
+        scale: scale.clone(),
         tensors,
         skipped: unmatched.into_skipped(),
         modules_without_alpha: places.iter().filter(|(module, ..)| by_rank(module)).count(),

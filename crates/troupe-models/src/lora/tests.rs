@@ -7,6 +7,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use troupe_testkit::{Golden, assert_close, golden_path};
 
+mod blocks;
 mod hostile;
 mod kinds;
 mod sdxl;
@@ -40,8 +41,10 @@ fn check(loras: &[(&str, f64)]) {
 fn check_as(case: &str, loras: &[(&str, f64)], text_encoder: &Weights) {
     let expected = Golden::read(golden_path("lora/expected.safetensors"));
     let unet = network("unet.safetensors");
-    let scaled: Vec<Scaled> =
-        loras.iter().map(|&(name, scale)| Scaled { adapter: adapter(name), scale }).collect();
+    let scaled: Vec<Scaled> = loras
+        .iter()
+        .map(|&(name, scale)| Scaled { adapter: adapter(name), scale: Scales::from(scale) })
+        .collect();
     let mut attached = attach(&scaled, &unet, std::slice::from_ref(text_encoder)).unwrap();
     let (unet, text_encoder) = (
         unet.with_adapters(attached.unet),
@@ -115,7 +118,7 @@ fn text_encoders_are_found_under_either_root() {
 #[test]
 fn every_tensor_is_reported() {
     for name in ["kohya", "diffusers", "diffusers_old_names", "diffusers_kohya", "peft_unet"] {
-        let scaled = [Scaled { adapter: adapter(name), scale: 0.5 }];
+        let scaled = [Scaled { adapter: adapter(name), scale: Scales::from(0.5) }];
         let (unet, text) = (network("unet.safetensors"), network("text_encoder.safetensors"));
         let applied =
             attach(&scaled, &unet, std::slice::from_ref(&text)).unwrap().applied.remove(0);
@@ -136,7 +139,7 @@ fn every_tensor_is_reported() {
 #[test]
 fn a_weight_that_no_lora_names_keeps_its_bits() {
     let unet = network("unet.safetensors");
-    let scaled = [Scaled { adapter: adapter("kohya"), scale: 1.0 }];
+    let scaled = [Scaled { adapter: adapter("kohya"), scale: Scales::from(1.0) }];
     let attached = attach(&scaled, &unet, &[network("text_encoder.safetensors")]).unwrap();
     let shape = unet.shape("conv_in.weight").unwrap();
     let values = |weights: &Weights| -> Vec<f32> {
@@ -173,7 +176,7 @@ fn attempt(tensors: &[(&str, &[usize], f32)], metadata: &[(&str, &str)]) -> Resu
     let (unet, text_encoder) = one_module_each();
     let adapter = Adapter::read("x.safetensors", file(tensors, metadata), None, Tolerance::Strict)
         .map_err(|error| error.to_string())?;
-    let scaled = [Scaled { adapter: Arc::new(adapter), scale: 0.5 }];
+    let scaled = [Scaled { adapter: Arc::new(adapter), scale: Scales::from(0.5) }];
     let attached = attach(&scaled, &unet, &[text_encoder]).map_err(|error| error.to_string())?;
     let merged = unet.with_adapters(attached.unet).get("a.to_q.weight", &[4, 3]);
     Ok(merged.map_err(|error| error.to_string())?.to_vec2::<f32>().unwrap()[0][0])
@@ -287,7 +290,7 @@ fn tolerated_misfits_are_left_out_and_reported_one_by_one() {
     };
     let (unet, text_encoder) = one_module_each();
     let apply = |adapter: Arc<Adapter>| {
-        let scaled = [Scaled { adapter, scale: 0.5 }];
+        let scaled = [Scaled { adapter, scale: Scales::from(0.5) }];
         attach(&scaled, &unet, std::slice::from_ref(&text_encoder))
     };
     assert!(read(6, Tolerance::Strict).is_err());
@@ -346,7 +349,7 @@ fn numbers_that_are_none_are_refused() {
 #[test]
 fn a_scale_that_is_no_number_is_refused() {
     let (unet, text_encoder) = (network("unet.safetensors"), network("text_encoder.safetensors"));
-    let scaled = [Scaled { adapter: adapter("kohya"), scale: f64::NAN }];
+    let scaled = [Scaled { adapter: adapter("kohya"), scale: Scales::from(f64::NAN) }];
     assert!(matches!(attach(&scaled, &unet, &[text_encoder]), Err(LoraError::Scale { .. })));
 }
 

@@ -5,6 +5,8 @@
 //! matrices, or no sum at all (`DoRA`), has its outputs mixed: `y + mₗ · (Wₗ·x − W·x)`. Keys and values of a prompt are
 //! those of the subject whose prompt it is, with m = 1. Every row of a batch is told the same, as with a merged LoRA.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use troupe_nn::{Conv2d, Linear, NnError, add};
 
@@ -18,7 +20,7 @@ pub(super) type Masks<'a> = &'a [Option<Tensor>];
 /// A layer, and what bound LoRAs do to it.
 #[derive(Debug)]
 pub(super) struct Bound<L> {
-    layer: L,
+    layer: Arc<L>,
     changes: Vec<Change<L>>,
 }
 
@@ -57,14 +59,14 @@ impl Layer for Conv2d {
 }
 
 impl<L: Layer> Bound<L> {
-    pub(super) fn new(layer: L, changes: Vec<Change<L>>) -> Self {
+    pub(super) fn new(layer: Arc<L>, changes: Vec<Change<L>>) -> Self {
         Self { layer, changes }
     }
 
     /// The layer alone, if no LoRA of `masks` changes it.
     pub(super) fn alone(&self, masks: Masks<'_>) -> Option<&L> {
         let changed = self.changes.iter().any(|change| mask(masks, change.lora).is_some());
-        (!changed).then_some(&self.layer)
+        (!changed).then_some(&*self.layer)
     }
 
     /// Of the picture's tokens, or of its feature map: each LoRA where its mask is.

@@ -1,4 +1,6 @@
-//! Layers from weights by their names in a checkpoint.
+//! Layers from weights by their names in a checkpoint; what weights remember of them is taken as it is.
+
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use troupe_nn::{Conv2d, GroupNorm, LayerNorm, Linear, Padding};
@@ -11,9 +13,11 @@ use crate::weights::{BoundUpdate, Weights};
 pub(super) fn linear(
     weights: &Weights,
     [inputs, outputs]: [usize; 2],
-) -> Result<Linear, UNetError> {
-    let weight = weights.stored("weight", &[outputs, inputs])?;
-    Ok(Linear::new(weight, Some(weights.get("bias", &[outputs])?))?)
+) -> Result<Arc<Linear>, UNetError> {
+    weights.made(|| {
+        let weight = weights.stored("weight", &[outputs, inputs])?;
+        Ok(Linear::new(weight, Some(weights.get("bias", &[outputs])?))?)
+    })
 }
 
 /// A square kernel `weight` and a `bias`.
@@ -23,9 +27,11 @@ pub(super) fn conv2d(
     kernel: usize,
     stride: usize,
     padding: impl Into<Padding>,
-) -> Result<Conv2d, UNetError> {
-    let weight = weights.stored("weight", &[outputs, inputs, kernel, kernel])?;
-    Ok(Conv2d::new(weight, Some(weights.get("bias", &[outputs])?), stride, padding)?)
+) -> Result<Arc<Conv2d>, UNetError> {
+    weights.made(|| {
+        let weight = weights.stored("weight", &[outputs, inputs, kernel, kernel])?;
+        Ok(Conv2d::new(weight, Some(weights.get("bias", &[outputs])?), stride, padding)?)
+    })
 }
 
 /// A matrix `weight` and a `bias`, with what bound LoRAs do to it.
@@ -63,7 +69,10 @@ fn matrix(
 ) -> Result<Bound<Linear>, UNetError> {
     let shape = [&[outputs, inputs], kernel].concat();
     let matrix = |weight: &Tensor| weight.reshape((weight.dims()[0], inputs));
-    let layer = Linear::new(matrix(&weights.stored("weight", &shape)?)?, bias.cloned())?;
+    let layer = weights.made(|| {
+        let weight = matrix(&weights.stored("weight", &shape)?)?;
+        Ok::<_, UNetError>(Linear::new(weight, bias.cloned())?)
+    })?;
     let mut changes = Vec::new();
     for (lora, update) in weights.bound("weight", &shape)? {
         let kind = match update {
@@ -117,14 +126,18 @@ pub(super) fn group_norm(
     channels: usize,
     groups: usize,
     eps: f64,
-) -> Result<GroupNorm, UNetError> {
-    let weight = weights.get("weight", &[channels])?;
-    Ok(GroupNorm::new(weight, weights.get("bias", &[channels])?, groups, eps)?)
+) -> Result<Arc<GroupNorm>, UNetError> {
+    weights.made(|| {
+        let weight = weights.get("weight", &[channels])?;
+        Ok(GroupNorm::new(weight, weights.get("bias", &[channels])?, groups, eps)?)
+    })
 }
 
 /// A layer norm with `weight` and `bias`.
-pub(super) fn layer_norm(weights: &Weights, channels: usize) -> Result<LayerNorm, UNetError> {
-    let weight = weights.get("weight", &[channels])?;
-    // 1e-5 is the default of PyTorch, which diffusers leaves as it is.
-    Ok(LayerNorm::new(weight, weights.get("bias", &[channels])?, 1e-5)?)
+pub(super) fn layer_norm(weights: &Weights, channels: usize) -> Result<Arc<LayerNorm>, UNetError> {
+    weights.made(|| {
+        let weight = weights.get("weight", &[channels])?;
+        // 1e-5 is the default of PyTorch, which diffusers leaves as it is.
+        Ok(LayerNorm::new(weight, weights.get("bias", &[channels])?, 1e-5)?)
+    })
 }

@@ -1,5 +1,7 @@
 //! The residual block that is told the timestep: `ResnetBlock2D` in diffusers.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use troupe_nn::{Conv2d, GroupNorm, Linear, add};
 
@@ -14,10 +16,10 @@ use crate::weights::Weights;
 /// Two convolutions, and what goes around them (He et al. 2016, arXiv:1603.05027).
 #[derive(Debug)]
 pub(super) struct ResidualBlock {
-    norm1: GroupNorm,
+    norm1: Arc<GroupNorm>,
     conv1: Bound<Conv2d>,
     time_emb_proj: Bound<Linear>,
-    norm2: GroupNorm,
+    norm2: Arc<GroupNorm>,
     conv2: Bound<Conv2d>,
     /// Where the channels change.
     conv_shortcut: Option<Bound<Conv2d>>,

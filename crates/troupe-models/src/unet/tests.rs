@@ -1,6 +1,7 @@
 //! The UNet against diffusers, and what regions promise.
 
 mod bound;
+mod made;
 
 use std::{fs, sync::Arc};
 

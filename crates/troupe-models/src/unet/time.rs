@@ -1,5 +1,7 @@
 //! What the network is told about the timestep, and, in SDXL, about text and picture as a whole.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use troupe_nn::{Linear, silu};
 
@@ -35,8 +37,8 @@ struct Sinusoids {
 /// `TimestepEmbedding` in diffusers.
 #[derive(Debug)]
 struct EmbeddingLayers {
-    linear_1: Linear,
-    linear_2: Linear,
+    linear_1: Arc<Linear>,
+    linear_2: Arc<Linear>,
 }
 
 impl TimeEmbedding {

@@ -1,5 +1,7 @@
 //! The transformer that is told the prompt: `Transformer2DModel` in diffusers.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use troupe_nn::{GroupNorm, LayerNorm, Linear, Mask, add, attention, geglu};
 
@@ -16,7 +18,7 @@ use crate::weights::Weights;
 #[derive(Debug)]
 pub(super) struct Transformer {
     level: usize,
-    norm: GroupNorm,
+    norm: Arc<GroupNorm>,
     proj_in: Bound<Linear>,
     blocks: Vec<TransformerBlock>,
     proj_out: Bound<Linear>,
@@ -25,11 +27,11 @@ pub(super) struct Transformer {
 /// Self-attention, cross-attention and a feed-forward network: `BasicTransformerBlock`.
 #[derive(Debug)]
 struct TransformerBlock {
-    norm1: LayerNorm,
+    norm1: Arc<LayerNorm>,
     self_attention: SelfAttention,
-    norm2: LayerNorm,
+    norm2: Arc<LayerNorm>,
     cross_attention: CrossAttention,
-    norm3: LayerNorm,
+    norm3: Arc<LayerNorm>,
     feed_forward_in: Bound<Linear>,
     feed_forward_out: Bound<Linear>,
 }

@@ -23,6 +23,8 @@ pub(super) enum Takes {
     Tile,
     /// A number; both ends are included.
     Number(f64, f64),
+    /// A table of numbers by names of parts of a model ([`troupe_models::lora::is_part`]); both ends are included.
+    Parts(f64, f64),
     /// A [`troupe_core::share::Share`].
     Share,
     /// A name of [`troupe_sampler::Method`].
@@ -129,6 +131,7 @@ const PAINT: Takes = Takes::Table(&[
 const LORA: Takes = Takes::Table(&[
     required("path", Takes::Text),
     key("scale", Takes::Number(-10.0, 10.0)),
+    key("blocks", Takes::Parts(-10.0, 10.0)),
     key(
         "subjects",
         Takes::Table(&[

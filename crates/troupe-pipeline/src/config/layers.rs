@@ -151,6 +151,7 @@ fn read<'a>(setting: &Setting<'a>) -> Result<DeValue<'a>, ConfigError> {
         | Takes::List(_)
         | Takes::Whole(..)
         | Takes::Number(..)
+        | Takes::Parts(..)
         | Takes::Share
         | Takes::Tile
         | Takes::Canvas => DeValue::parse(setting.value.trim()).unwrap_or_else(|_| words()),

@@ -79,10 +79,10 @@ fn what_the_template_has_in_comments_is_right_too() {
     assert_eq!(config.plan.axes[1].given.len(), 1);
     assert_eq!(config.plan.axes[0].values[0].stature, Some(0.7));
     assert_eq!(config.layout.canvas, CanvasChoice::Fixed(Canvas::new(768, 512).unwrap()));
-    assert_eq!(
-        config.paint.loras[0],
-        LoraConfig { path: "film-grain.safetensors".into(), scale: 0.6, subjects: None }
-    );
+    let blocks = [("text", 0.0), ("down", 0.5), ("up_blocks.1", 0.3)];
+    let blocks = blocks.map(|(part, scale)| (part.to_owned(), scale)).into();
+    let expected = LoraConfig { scale: 0.6, blocks, ..lora("film-grain.safetensors") };
+    assert_eq!(config.paint.loras[0], expected);
 }
 
 #[test]
@@ -98,6 +98,7 @@ fn a_lora_is_of_those_with_a_value_or_of_one_person() {
         noun: "doctor".to_owned(),
         values: vec![Assigned { axis: "age".to_owned(), value: "older".to_owned(), stated: false }],
         also: Vec::new(),
+        loras: Vec::new(),
         sub_prompt: String::new(),
         edited: false,
     };
@@ -114,6 +115,32 @@ fn a_lora_is_of_those_with_a_value_or_of_one_person() {
         ["{ axis = \"age\" }", "{ value = \"a\" }", "{}", "{ axis = \"a\", id = \"s1\" }"]
     {
         assert!(of(subjects).unwrap_err().contains("either `axis` and `value` or `id`"));
+    }
+}
+
+/// A LoRA at scale 1.
+fn lora(path: &str) -> LoraConfig {
+    LoraConfig { path: path.to_owned(), scale: 1.0, blocks: BTreeMap::new(), subjects: None }
+}
+
+#[test]
+fn a_lora_has_scales_of_parts() {
+    let of = |blocks: &str| {
+        load(&format!("[[paint.loras]]\npath = \"a\"\nscale = 0.5\nblocks = {blocks}"))
+    };
+    let config = of("{ down = 0, text = -1.5, \"up_blocks.0.attentions.1\" = 2 }").unwrap();
+    let scales = config.paint.loras[0].scales();
+    assert_eq!(scales.to_string(), "0.5 (down 0, text -1.5, up_blocks.0.attentions.1 2)");
+    assert_eq!(config.paint.check(), Ok(()));
+    assert_eq!(load(&config.resolved_toml()).unwrap(), config);
+    // A picture's record comes by another way.
+    for (part, scale, words) in [("dwon", 1.0, "`dwon` (known: text"), ("down", 11.0, "-10 to 10")]
+    {
+        let blocks = BTreeMap::from([(part.to_owned(), scale)]);
+        let mut config = config.clone();
+        config.paint.loras[0].blocks = blocks;
+        let problem = config.paint.check().unwrap_err();
+        assert!(problem.contains(words), "{problem}");
     }
 }
 
@@ -195,10 +222,7 @@ fn variables_and_flags_take_words_as_they_stand_and_else_toml() {
     assert_eq!(config.paint.regions, RegionsConfig { base_ratio: 1.0, isolate: 0.5 });
     assert_eq!(config.layout.formation, Formation::Row);
     assert_eq!(config.layout.canvas, CanvasChoice::Fixed(Canvas::new(256, 128).unwrap()));
-    assert_eq!(
-        config.paint.loras,
-        [LoraConfig { path: "x".to_owned(), scale: 1.0, subjects: None }]
-    );
+    assert_eq!(config.paint.loras, [lora("x")]);
     assert_eq!(config.plan.axes, []);
     assert_eq!(config.plan.subjects, SubjectsConfig { min: 5, max: 6 });
     assert_eq!(config.run.metadata, Metadata::None);
@@ -224,6 +248,12 @@ fn unknown_keys_name_the_nearest() {
     }
     let lora = "[[paint.loras]]\npath = \"a\"\nsubjects = { axes = \"b\", value = \"c\" }";
     check(lora, 3, 14, &["unknown key `axes`", "nearest is `axis`"]);
+    let lora = |blocks: &str| format!("[[paint.loras]]\npath = \"a\"\nblocks = {blocks}");
+    check(&lora("{ dwon = 0.5 }"), 3, 12, &["unknown key `dwon`", "nearest is `down`", "mid"]);
+    check(&lora("{ \"down.1\" = 0.5 }"), 3, 12, &["unknown key `down.1`"]);
+    check(&lora("{ up_blocks.1 = 0.5 }"), 3, 12, &["`paint.loras[0].blocks.up_blocks`", "quotes"]);
+    check(&lora("{ up = \"much\" }"), 3, 17, &["a number from -10 to 10", "blocks.up`"]);
+    check(&lora("0.5"), 3, 10, &["a table of parts of the model"]);
 }
 
 #[test]
@@ -421,7 +451,7 @@ fn every_key_of_the_types_is_described() {
             _ => {}
         }
     }
-    let whose = "subjects = { axis = \"b\", value = \"c\" }";
+    let whose = "blocks = { up = 1 }\nsubjects = { axis = \"b\", value = \"c\" }";
     let text = format!("{TEMPLATE}\n[[paint.loras]]\npath = \"a\"\n{whose}");
     let config = load(&text).unwrap();
     described(&toml::Value::try_from(config).unwrap(), keys::ROOT);

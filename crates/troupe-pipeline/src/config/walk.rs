@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 use troupe_core::layout::Canvas;
 use troupe_core::share::Share;
+use troupe_models::lora::{PARTS, is_part};
 use troupe_plan::axes::{AxesError, AxisProblem};
 use troupe_sampler::Method;
 
@@ -93,6 +94,24 @@ pub(super) fn value(
             Some(number) if least <= number && number <= most => Ok(()),
             Some(_) | None => wrong(path),
         },
+        (Takes::Parts(least, most), DeValue::Table(parts)) => {
+            for (name, found) in parts {
+                if !is_part(name.get_ref()) {
+                    let problem = unknown(name.get_ref(), &PARTS);
+                    return Err(Problem { span: name.span(), problem });
+                }
+                path.push(shortened(name.get_ref()));
+                if found.get_ref().is_table() {
+                    let quotes = "wanted a number; a name with dots in it stands in quotes";
+                    let problem = format!("`{}`: {quotes}", path.join("."));
+                    let problem = ConfigProblem::Refused(problem);
+                    return Err(Problem { span: found.span(), problem });
+                }
+                value(path, found, Takes::Number(least, most))?;
+                path.pop();
+            }
+            Ok(())
+        }
         (Takes::Share, number) => match float(number).map(Share::try_from) {
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => refused(path, error.to_string()),
@@ -116,6 +135,7 @@ pub(super) fn value(
             | Takes::Text
             | Takes::Word(_)
             | Takes::Whole(..)
+            | Takes::Parts(..)
             | Takes::Tile
             | Takes::Sampler
             | Takes::Canvas,
@@ -215,6 +235,9 @@ fn wanted(takes: Takes) -> String {
         Takes::Whole(least, most) => format!("a whole number from {least} to {most}"),
         Takes::Tile => TILES.to_owned(),
         Takes::Number(least, most) => format!("a number from {least} to {most}"),
+        Takes::Parts(least, most) => {
+            format!("a table of parts of the model with numbers from {least} to {most}")
+        }
         Takes::Share => "a number".to_owned(),
         Takes::Sampler => "the name of a sampler in quotes".to_owned(),
         Takes::Canvas => "\"auto\" or { width, height }".to_owned(),

@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use troupe_core::plan::LoraTag;
+use troupe_core::layout::Layout;
+use troupe_core::plan::{LoraTag, SubjectLora};
 use troupe_models::hash::lora_hash;
-use troupe_render::{Adapter, Loras, Scaled, Tolerance};
+use troupe_render::{Adapter, Applied, Loras, Scaled, Scales, Tolerance};
 
-use super::{Hashed, ModelFolder};
+use super::{Hashed, ModelFolder, Subject};
 use crate::config::SubjectRule;
-use crate::{PipelineError, Studio, files};
+use crate::{PipelineError, Studio, Talk, files};
 
 /// The largest `adapter_config.json`, in bytes.
 const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// A LoRA file, taken apart.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LoraFile {
     /// The file's name without its extension.
     pub name: String,
@@ -54,51 +55,145 @@ impl LoraFile {
     }
 
     /// The LoRA at a strength.
-    pub fn scaled(&self, scale: f64) -> Scaled {
+    pub fn scaled(&self, scale: Scales) -> Scaled {
         Scaled { adapter: self.adapter.clone(), scale }
     }
 }
 
 /// A LoRA of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Used {
-    /// Its name and hash, and its scale.
-    pub(super) hashed: Hashed,
-    /// Its modules, and its scale.
-    pub(super) scaled: Scaled,
-    /// Whose it is, if it isn't the whole picture's.
-    pub(super) subjects: Option<SubjectRule>,
+    path: PathBuf,
+    file: LoraFile,
+    scale: Scales,
+    /// Whose it is; nobody's if it is the whole picture's.
+    subjects: Vec<SubjectRule>,
 }
 
-impl Used {
-    fn new(file: &LoraFile, scale: f64, subjects: Option<SubjectRule>) -> Self {
-        let hashed =
-            Hashed { name: file.name.clone(), hash: file.hash.clone(), scale: Some(scale) };
-        Self { hashed, scaled: file.scaled(scale), subjects }
+/// The LoRAs that a picture asks for by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// By the tags of its prompt, for the whole picture.
+    pub tags: Vec<LoraTag>,
+    /// By its plan, for one person each, with that person's id.
+    pub own: Vec<(String, SubjectLora)>,
+}
+
+impl Subject<'_> {
+    /// The LoRAs that it asks for.
+    pub fn asked(&self) -> Asked {
+        match self {
+            Self::Plain(plain) => Asked { tags: plain.loras.clone(), own: Vec::new() },
+            Self::Layout(Layout { plan, .. }) => {
+                let own = plan.subjects.iter().flat_map(|subject| {
+                    subject.loras.iter().map(|lora| (subject.id.clone(), lora.clone()))
+                });
+                Asked { tags: plan.loras.clone(), own: own.collect() }
+            }
+        }
     }
 }
 
-/// The LoRAs of the whole picture, the configured ones before those of the prompt's tags, and then those of some people.
-///
-/// # Errors
-///
-/// If one is missing, broken, or no LoRA.
-pub(super) fn used(studio: &Studio, tags: &[LoraTag]) -> Result<[Vec<Used>; 2], PipelineError> {
-    let [mut merged, mut bound] = [const { Vec::new() }; 2];
-    for lora in &studio.config.paint.loras {
-        let file = LoraFile::open(Path::new(&lora.path))?;
-        let used = Used::new(&file, lora.scale, lora.subjects.clone());
-        if used.subjects.is_none() { merged.push(used) } else { bound.push(used) }
-    }
-    for tag in tags {
-        merged.push(Used::new(&find_lora(studio, &tag.name)?, tag.weight, None));
-    }
-    Ok([merged, bound])
+/// The LoRAs of a run, the configured ones before those of the prompt's tags and of the plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AllUsed {
+    /// Those of the whole picture.
+    merged: Vec<Used>,
+    /// Those of some people.
+    bound: Vec<Used>,
 }
 
-/// What [`used`] returns, as a model takes it.
-pub(super) fn scaled(loras: &[Vec<Used>; 2]) -> [Vec<Scaled>; 2] {
-    loras.each_ref().map(|loras| loras.iter().map(|lora| lora.scaled.clone()).collect())
+impl AllUsed {
+    /// Opens the files, except those that are among `known` already: such a LoRA is the same as before to a painter.
+    ///
+    /// # Errors
+    ///
+    /// If one is missing, broken, or no LoRA.
+    pub(super) fn open(
+        studio: &Studio,
+        asked: &Asked,
+        known: &Self,
+    ) -> Result<Self, PipelineError> {
+        let open = |path: PathBuf, scale: Scales, subjects: Vec<SubjectRule>| {
+            let file = match known.iter().find(|known| known.path == path) {
+                Some(known) => known.file.clone(),
+                None => LoraFile::open(&path)?,
+            };
+            Ok::<_, PipelineError>(Used { path, file, scale, subjects })
+        };
+        let mut all = Self::default();
+        for lora in &studio.config.paint.loras {
+            let whose = lora.subjects.iter().cloned().collect();
+            let used = open(PathBuf::from(&lora.path), lora.scales(), whose)?;
+            if used.subjects.is_empty() { all.merged.push(used) } else { all.bound.push(used) }
+        }
+        for tag in &asked.tags {
+            all.merged.push(open(path_of(studio, &tag.name)?, tag.weight.into(), Vec::new())?);
+        }
+        let configured = all.bound.len();
+        for (id, lora) in &asked.own {
+            let (path, scale) = (path_of(studio, &lora.name)?, Scales::from(lora.scale));
+            let whose = SubjectRule { id: Some(id.clone()), ..SubjectRule::default() };
+            // What several people have is computed once.
+            let same = |used: &&mut Used| used.path == path && used.scale == scale;
+            match all.bound.iter_mut().skip(configured).find(same) {
+                Some(used) => used.subjects.push(whose),
+                None => all.bound.push(open(path, scale, vec![whose])?),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Merged and bound, as a model takes them.
+    pub(super) fn scaled(&self) -> [Vec<Scaled>; 2] {
+        [&self.merged, &self.bound]
+            .map(|loras| loras.iter().map(|lora| lora.file.scaled(lora.scale.clone())).collect())
+    }
+
+    /// Each by name and hash, the merged ones first.
+    pub(super) fn hashed(&self) -> Vec<Hashed> {
+        let hashed = |Used { file, scale, .. }: &Used| Hashed {
+            name: file.name.clone(),
+            hash: file.hash.clone(),
+            scale: Some(scale.clone()),
+        };
+        self.iter().map(hashed).collect()
+    }
+
+    /// Those of some people, by name, and whose they are.
+    pub(super) fn bound(&self) -> impl Iterator<Item = (&str, &[SubjectRule])> {
+        self.bound.iter().map(|lora| (&*lora.file.name, lora.subjects.as_slice()))
+    }
+
+    /// Says what became of each.
+    pub(super) fn report(&self, applied: &[Applied], talk: &mut dyn Talk) {
+        for (lora, used) in applied.iter().zip(self.iter()) {
+            let whose =
+                (!used.subjects.is_empty()).then(|| format!(", for {}", words(&used.subjects)));
+            talk.note(&format!(
+                "LoRA {}: {} tensors applied at scale {}{}",
+                lora.file,
+                lora.tensors.len(),
+                lora.scale,
+                whose.unwrap_or_default()
+            ));
+            if 0 < lora.modules_without_alpha {
+                talk.note(&format!(
+                    "LoRA {}: no alpha for {} modules, so their rank stands in for it",
+                    lora.file, lora.modules_without_alpha
+                ));
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Used> {
+        self.merged.iter().chain(&self.bound)
+    }
+}
+
+/// Whose a LoRA is, in words.
+pub(super) fn words(rules: &[SubjectRule]) -> String {
+    rules.iter().map(SubjectRule::words).collect::<Vec<_>>().join(" and ")
 }
 
 /// Refuses a configured LoRA that is missing or doesn't fit, before any work is done.
@@ -107,17 +202,22 @@ pub(super) fn scaled(loras: &[Vec<Used>; 2]) -> [Vec<Scaled>; 2] {
 ///
 /// If there is one.
 pub fn check_configured(studio: &Studio, model: &ModelFolder) -> Result<(), PipelineError> {
-    let [merged, bound] = scaled(&used(studio, &[])?);
+    let [merged, bound] = AllUsed::open(studio, &Asked::default(), &AllUsed::default())?.scaled();
     model.fits(Loras { merged: &merged, bound: &bound })
 }
 
-/// The LoRA that a prompt names: one of the configured ones, or `NAME.safetensors` in `loras/` of the
+/// The LoRA that a prompt or a plan names: one of the configured ones, or `NAME.safetensors` in `loras/` of the
 /// current folder or of the models' folder.
 ///
 /// # Errors
 ///
 /// If there is none, or the name isn't a plain file name.
 pub fn find_lora(studio: &Studio, name: &str) -> Result<LoraFile, PipelineError> {
+    LoraFile::open(&path_of(studio, name)?)
+}
+
+/// The file of the LoRA that a prompt or a plan names.
+fn path_of(studio: &Studio, name: &str) -> Result<PathBuf, PipelineError> {
     let plain = !name.starts_with('.') && !name.contains(['/', '\\', '\0', ':']);
     let mut candidates: Vec<PathBuf> = studio
         .config
@@ -133,7 +233,7 @@ pub fn find_lora(studio: &Studio, name: &str) -> Result<LoraFile, PipelineError>
         candidates.push(studio.manifest.folder.join("loras").join(&file));
     }
     match candidates.iter().find(|path| path.is_file()) {
-        Some(path) => LoraFile::open(path),
+        Some(path) => Ok(path.clone()),
         None if !plain => Err(PipelineError::LoraPath(name.to_owned())),
         None => Err(PipelineError::NoLora {
             name: name.to_owned(),

@@ -5,6 +5,7 @@ use troupe_core::document::Document;
 use troupe_core::layout::{Canvas, Layout};
 use troupe_core::plan::LoraTag;
 use troupe_core::seed::Seed;
+use troupe_render::Scales;
 
 use crate::config::PaintConfig;
 
@@ -79,7 +80,7 @@ pub struct Hashed {
     pub hash: String,
     /// How strongly a LoRA was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f64>,
+    pub scale: Option<Scales>,
 }
 
 /// A prompt that is painted as it is.

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::json;
 use troupe_pipeline::core::layout::Canvas;
-use troupe_pipeline::core::plan::LoraTag;
 use troupe_pipeline::core::seed::Seed;
 use troupe_pipeline::inspect::{self, Inspected};
 use troupe_pipeline::layout::Room;
@@ -51,9 +50,8 @@ fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
                 return Err(not_repainted());
             }
             let seed = setup::seed(command.seed).unwrap_or(layout.plan.seed);
-            let tags = &layout.plan.loras;
             let order = Order { subject: Subject::Layout(&layout), seed, anew: None };
-            painted(arguments, command, &studio, &PaintJob { order, tags, same_as: None })
+            painted(arguments, command, &studio, &PaintJob { order, same_as: None })
         }
         Inspected::Picture(record) => {
             // The picture's own settings, except where a flag says otherwise.
@@ -64,7 +62,7 @@ fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
                     format!("`{}` began with given noise; name it with --noise", input.display());
                 return Err(PipelineError::Usage(text));
             }
-            let (subject, tags) = shown(&record, input)?;
+            let subject = shown(&record, input)?;
             let anew = match (&record.repainted, &command.of) {
                 (Some(repainted), Some(of)) => {
                     let original = Original::read(of)?;
@@ -86,7 +84,7 @@ fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
             let seed = setup::seed(command.seed).unwrap_or(record.seed);
             let order = Order { subject, seed, anew: anew.as_ref() };
             let same_as = same(command).then_some(&*record);
-            painted(arguments, command, &studio, &PaintJob { order, tags, same_as })
+            painted(arguments, command, &studio, &PaintJob { order, same_as })
         }
         Inspected::Plan(_) | Inspected::Brief(_) => Err(PipelineError::Usage(format!(
             "`{}` has no boxes yet; `troupe plan` and `troupe layout` come before painting",
@@ -115,8 +113,8 @@ fn part(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
     }
     let prompted = command.prompt.as_deref().map(|prompt| prompted(prompt, original.canvas));
     let prompted = prompted.transpose()?;
-    let (subject, tags) = match (&prompted, &record) {
-        (Some(plain), _) => (Subject::Plain(plain), plain.loras.as_slice()),
+    let subject = match (&prompted, &record) {
+        (Some(plain), _) => Subject::Plain(plain),
         (None, Some(record)) => shown(record, input)?,
         (None, None) => {
             return Err(PipelineError::Usage(format!(
@@ -134,7 +132,7 @@ fn part(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
     let seed = setup::seed(command.seed).unwrap_or_else(|| before.repainting(&name));
     let order = Order { subject, seed, anew: Some(&anew) };
     let same_as = record.as_ref().filter(|_| prompted.is_none() && same(command));
-    painted(arguments, command, &studio, &PaintJob { order, tags, same_as })
+    painted(arguments, command, &studio, &PaintJob { order, same_as })
 }
 
 /// A prompt as it is.
@@ -149,7 +147,7 @@ fn plain(arguments: &Arguments, command: &PaintCommand, prompt: &str) -> Result<
     let plain = prompted(prompt, canvas)?;
     let seed = setup::seed(command.seed).unwrap_or(Seed(studio.config.run.seed));
     let order = Order { subject: Subject::Plain(&plain), seed, anew: None };
-    let job = PaintJob { order, tags: &plain.loras, same_as: None };
+    let job = PaintJob { order, same_as: None };
     painted(arguments, command, &studio, &job)
 }
 
@@ -158,14 +156,11 @@ fn prompted(prompt: &str, canvas: Canvas) -> Result<Plain, PipelineError> {
     Ok(Plain { prompt: prompt.text, loras: prompt.loras, canvas })
 }
 
-/// What a picture shows, and the LoRAs that its prompt asks for.
-fn shown<'a>(
-    record: &'a PictureRecord,
-    path: &Path,
-) -> Result<(Subject<'a>, &'a [LoraTag]), PipelineError> {
+/// What a picture shows.
+fn shown<'a>(record: &'a PictureRecord, path: &Path) -> Result<Subject<'a>, PipelineError> {
     match (&record.layout, &record.plain) {
-        (Some(layout), _) => Ok((Subject::Layout(layout), &layout.plan.loras)),
-        (None, Some(plain)) => Ok((Subject::Plain(plain), &plain.loras)),
+        (Some(layout), _) => Ok(Subject::Layout(layout)),
+        (None, Some(plain)) => Ok(Subject::Plain(plain)),
         (None, None) => Err(PipelineError::NoLayout(path.to_owned())),
     }
 }
@@ -187,10 +182,9 @@ fn spare(command: &PaintCommand, original: &Path) -> Result<(), PipelineError> {
     Ok(())
 }
 
-/// What is painted, with which LoRAs.
+/// What is painted.
 struct PaintJob<'a> {
     order: Order<'a>,
-    tags: &'a [LoraTag],
     /// The picture that must come out again, with the same model.
     same_as: Option<&'a PictureRecord>,
 }
@@ -204,7 +198,12 @@ fn painted(
     let mut terminal = Terminal::new(arguments.quiet);
     let exchange =
         Exchange { noise: command.noise.clone(), save_latents: command.save_latents.clone() };
-    let easel = Easel::load(studio, &ModelFolder::open(studio)?, job.tags, &mut terminal)?;
+    let easel = Easel::load(
+        studio,
+        &ModelFolder::open(studio)?,
+        &job.order.subject.asked(),
+        &mut terminal,
+    )?;
     if let Some(record) = job.same_as {
         easel.check(record)?;
     }

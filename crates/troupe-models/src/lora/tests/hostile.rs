@@ -28,7 +28,8 @@ fn attempt(module: &str, tensors: &[Tensor<'_>]) -> Result<Vec<f32>, LoraError> 
         .map(|(name, &(_, shape, value))| (name.as_str(), shape, value))
         .collect();
     let adapter = Adapter::read("x.safetensors", file(&tensors, &[]), None, Tolerance::Strict)?;
-    let attached = attach(&[Scaled { adapter: Arc::new(adapter), scale: 0.5 }], &unet(), &[])?;
+    let attached =
+        attach(&[Scaled { adapter: Arc::new(adapter), scale: Scales::from(0.5) }], &unet(), &[])?;
     let changed = attached.unet.differing(&AdapterSet::default());
     let merged = unet().with_adapters(attached.unet);
     let first = |key: &String| {

@@ -61,7 +61,10 @@ fn unet() -> Weights {
 }
 
 fn scaled(loras: &[(&str, f64)]) -> Vec<Scaled> {
-    loras.iter().map(|&(name, scale)| Scaled { adapter: lora(name), scale }).collect()
+    loras
+        .iter()
+        .map(|&(name, scale)| Scaled { adapter: lora(name), scale: Scales::from(scale) })
+        .collect()
 }
 
 // Fails when a factor, a core or a length is turned round, or alpha counts otherwise.
@@ -157,7 +160,10 @@ fn sets_differ_in_the_weights_that_become_others() {
     let set = |loras: &[(&Arc<Adapter>, f64)]| {
         let scaled: Vec<Scaled> = loras
             .iter()
-            .map(|&(adapter, scale)| Scaled { adapter: adapter.clone(), scale })
+            .map(|&(adapter, scale)| Scaled {
+                adapter: adapter.clone(),
+                scale: Scales::from(scale),
+            })
             .collect();
         attach(&scaled, &unet(), &[]).unwrap().unet
     };

@@ -55,7 +55,7 @@ fn check(case: &str, scaled: Scaled, (unet, texts): &(Weights, Vec<Weights>)) {
 #[test]
 fn both_families_of_names_merge_as_diffusers_merges_them() {
     for name in FILES {
-        check("0.7", Scaled { adapter: lora(name), scale: 0.7 }, &folder());
+        check("0.7", Scaled { adapter: lora(name), scale: Scales::from(0.7) }, &folder());
     }
 }
 
@@ -65,7 +65,7 @@ fn a_checkpoint_in_one_file_takes_them_too() {
     let texts = file.text_encoders.into_iter().map(|part| part.weights).collect();
     let networks = (file.unet, texts);
     for name in FILES {
-        check("0.7", Scaled { adapter: lora(name), scale: 0.7 }, &networks);
+        check("0.7", Scaled { adapter: lora(name), scale: Scales::from(0.7) }, &networks);
     }
 }
 
@@ -73,7 +73,7 @@ fn a_checkpoint_in_one_file_takes_them_too() {
 fn a_model_with_one_text_encoder_refuses_the_part_of_the_second() {
     let (unet, mut texts) = folder();
     texts.pop();
-    let scaled = [Scaled { adapter: lora("kohya"), scale: 1.0 }];
+    let scaled = [Scaled { adapter: lora("kohya"), scale: Scales::from(1.0) }];
     let error = attach(&scaled, &unet, &texts).unwrap_err().to_string();
     assert!(error.contains("this model has no second text encoder"), "{error}");
     assert!(error.contains("`lora_te2_text_model_encoder_layers_0_mlp_fc2.alpha`"), "{error}");
@@ -91,7 +91,9 @@ fn a_module_is_not_changed_twice_under_two_names() {
     assert_eq!(unet.shape("down_blocks.0.resnets.0.time_emb_proj.weight"), Some(&[4, 16][..]));
     let adapter =
         Arc::new(Adapter::read("x", file(&tensors, &[]), None, Tolerance::Strict).unwrap());
-    let error = attach(&[Scaled { adapter, scale: 1.0 }], &unet, &texts).unwrap_err().to_string();
+    let error = attach(&[Scaled { adapter, scale: Scales::from(1.0) }], &unet, &texts)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("2 of its 4 tensors") && error.contains("for the same module as"),
         "{error}"
@@ -109,7 +111,7 @@ fn a_name_that_says_no_network_means_the_one_that_it_fits() {
         ];
         let adapter =
             Arc::new(Adapter::read("x", file(&tensors, &[]), None, Tolerance::Strict).unwrap());
-        let attached = attach(&[Scaled { adapter, scale: 1.0 }], &unet, texts);
+        let attached = attach(&[Scaled { adapter, scale: Scales::from(1.0) }], &unet, texts);
         attached.map(|mut it| it.applied.remove(0).tensors.remove(0).network)
     };
     assert_eq!(attempt(&texts, 8).unwrap(), Network::TextEncoder);

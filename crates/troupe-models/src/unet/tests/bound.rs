@@ -1,9 +1,9 @@
 //! LoRAs bound to subjects: against the same merged, diffusers', and the formula in PyTorch.
 
 use super::*;
-use crate::lora::{Adapter, AdapterSet, Scaled, Tolerance, attach};
+use crate::lora::{Adapter, AdapterSet, Scaled, Scales, Tolerance, attach};
 
-fn files() -> (UNetConfig, Weights, Golden) {
+pub(super) fn files() -> (UNetConfig, Weights, Golden) {
     let config = fs::read_to_string(golden_path("regional/config.json")).unwrap();
     let bytes = fs::read(golden_path("regional/regional.safetensors")).unwrap();
     let weights = Weights::new("regional", Arc::new(bytes)).unwrap();
@@ -12,11 +12,11 @@ fn files() -> (UNetConfig, Weights, Golden) {
 }
 
 /// What the LoRA of a number does to the UNet.
-fn lora(number: usize, unet: &Weights) -> AdapterSet {
+pub(super) fn lora(number: usize, unet: &Weights) -> AdapterSet {
     let name = format!("bound-lora/{number}.safetensors");
     let bytes = fs::read(golden_path(&name)).unwrap();
     let adapter = Arc::new(Adapter::read(&name, Arc::new(bytes), None, Tolerance::Strict).unwrap());
-    attach(&[Scaled { adapter, scale: 1.0 }], unet, &[]).unwrap().unet
+    attach(&[Scaled { adapter, scale: Scales::from(1.0) }], unet, &[]).unwrap().unet
 }
 
 fn bound(numbers: &[usize]) -> (UNet, Golden) {
