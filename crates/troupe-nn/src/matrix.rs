@@ -45,6 +45,10 @@ impl Matrix {
         let weight = weight.contiguous()?;
         let (storage, layout) = weight.storage_and_layout();
         let range = layout.start_offset()..layout.start_offset() + weight.elem_count();
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "every other type and device is refused"
+        )]
         let values = match &*storage {
             Storage::Cpu(CpuStorage::F32(values)) => {
                 Values::F32(channels_last(&values[range], channels, taps))
@@ -100,7 +104,9 @@ fn channels_last<T: Copy + Send + Sync>(values: &[T], channels: usize, taps: usi
     // A few rows at a time, so that nothing is in memory twice.
     for rows in values.chunks(ROWS * channels * taps) {
         let rows: Vec<Vec<T>> = rows.par_chunks(channels * taps).map(row).collect();
-        rows.iter().for_each(|row| turned.extend_from_slice(row));
+        for row in rows {
+            turned.extend(row);
+        }
     }
     turned
 }

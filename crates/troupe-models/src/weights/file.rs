@@ -191,7 +191,7 @@ impl Stored {
     /// Whether no number is infinite or none.
     fn is_finite(&self) -> bool {
         match self {
-            Self::F32(values) => all(values, |it| it.is_finite()),
+            Self::F32(values) => all(values, f32::is_finite),
             Self::F16(values) => all(values, |it| it.to_bits() & 0x7c00 != 0x7c00),
             Self::Bf16(values) => all(values, |it| it.to_bits() & 0x7f80 != 0x7f80),
         }
