@@ -193,7 +193,7 @@ impl Contents for Map {
             let advised =
                 unsafe { self.0.unchecked_advise_range(advice, range.start, range.len()) };
             // Pages that stay are no error: they only take memory.
-            let _stay = advised;
+            drop(advised);
         }
         #[cfg(not(unix))]
         let _: Range<usize> = range;
