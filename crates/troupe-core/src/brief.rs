@@ -122,6 +122,21 @@ impl Document for BriefDocument {
 }
 
 impl Brief {
+    /// A brief that says who is there, and nothing else.
+    pub fn of(people: Vec<Kind>) -> Self {
+        let nothing = String::new;
+        let (formation, shot) = (Formation::Auto, Shot::FullBody);
+        Self {
+            people,
+            activity: nothing(),
+            clothing: nothing(),
+            setting: nothing(),
+            style: nothing(),
+            formation,
+            shot,
+        }
+    }
+
     /// Checks what a schema can't be trusted to have enforced: bounds on lists, words and numbers.
     ///
     /// # Errors

@@ -4,8 +4,9 @@
 //! [`Adapter::read`] takes a file apart, [`attach`] finds the module of the network that each of
 //! its tensors belongs to, and [`Weights::get`](crate::weights::Weights::get) applies the update when
 //! the weight is read, in f32, one LoRA after another: `W0 + scale · alpha / rank · B · A`, or what
-//! its kind makes of it (`update.rs`). The scale may be another in parts of the model ([`Scales`]). Every tensor of a file is applied, or the file is refused,
-//! unless the user tolerates that some have no place: then each that has none is reported.
+//! its kind makes of it (`update.rs`). The scale may be another in parts of the model ([`Scales`]).
+//! Every tensor of a file is applied, or the file is refused, unless the user tolerates that some
+//! have no place: then each that has none is reported.
 
 mod adapter;
 mod alpha;

@@ -63,6 +63,8 @@ impl Linear {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::tensor::testing::{assert_near, pseudo_random};
 
@@ -96,6 +98,25 @@ mod tests {
         check(2, 33, 129);
         check(700, 20, 65); // Many rows: rows in blocks.
         check(77, 128, 512);
+    }
+
+    /// Few rows and many, tiles of all columns and of some.
+    #[test]
+    fn weights_of_sixteen_bits_multiply_as_the_same_ones_in_f32() {
+        for (rows, inputs, outputs) in [(3, 70, 130), (300, 70, 130), (300, 6000, 100)] {
+            let x = from_values(pseudo_random(rows * inputs, 1), (rows, inputs)).unwrap();
+            let weight =
+                from_values(pseudo_random(outputs * inputs, 2), (outputs, inputs)).unwrap();
+            for dtype in [DType::F16, DType::BF16] {
+                let narrow = weight.to_dtype(dtype).unwrap();
+                let wide = narrow.to_dtype(DType::F32).unwrap();
+                let [narrow, wide] = [narrow, wide].map(|weight| {
+                    let y = Linear::new(weight, None).unwrap().forward(&x).unwrap();
+                    y.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                });
+                assert!(narrow == wide, "{rows} {inputs} {outputs} {dtype:?}");
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,11 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::NnError;
+use crate::cpu::{widen_bf16, widen_f16};
 use crate::tensor::wrong_kind;
+
+/// How many rows of a kernel are turned at a time.
+const ROWS: usize = 64;
 
 /// A weight matrix `(outputs, inputs)`, row-major.
 ///
@@ -81,11 +85,16 @@ impl Matrix {
     /// If there aren't so many rows.
     pub(crate) fn rows<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let range = rows.start * self.inputs..rows.end * self.inputs;
-        scratch.resize(range.len(), 0.0);
         match &self.values {
             Values::F32(values) => return &values[range],
-            Values::F16(values) => crate::cpu::widen_f16(&values[range], scratch),
-            Values::Bf16(values) => crate::cpu::widen_bf16(&values[range], scratch),
+            Values::F16(values) => {
+                scratch.resize(range.len(), 0.0);
+                widen_f16(&values[range], scratch);
+            }
+            Values::Bf16(values) => {
+                scratch.resize(range.len(), 0.0);
+                widen_bf16(&values[range], scratch);
+            }
         }
         scratch
     }
@@ -111,9 +120,6 @@ fn channels_last<T: Copy + Send + Sync>(values: &[T], channels: usize, taps: usi
     turned
 }
 
-/// How many rows are turned at a time.
-const ROWS: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
@@ -121,10 +127,7 @@ mod tests {
     use super::*;
 
     /// Every sixteen-bit pattern that is a finite number of `T`.
-    fn all<T>(from: fn(u16) -> T, finite: fn(T) -> bool) -> Vec<T>
-    where
-        T: Copy,
-    {
+    fn all<T: Copy>(from: fn(u16) -> T, finite: fn(T) -> bool) -> Vec<T> {
         (0..=u16::MAX).map(from).filter(|&it| finite(it)).collect()
     }
 

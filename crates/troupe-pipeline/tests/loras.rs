@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tempfile::TempDir;
-use troupe_core::brief::{Brief, Formation, Kind, Shot};
+use troupe_core::brief::{Brief, Kind};
 use troupe_core::layout::{Canvas, Layout};
 use troupe_core::plan::{LoraTag, ScenePlan, SubjectLora};
 use troupe_core::seed::Seed;
@@ -157,15 +157,7 @@ fn an_easel_with_other_loras_paints_as_one_loaded_with_them() {
 }
 
 fn two_chefs() -> Brief {
-    Brief {
-        people: vec![Kind { number: Some(2), noun: "chef".to_owned(), stated: Vec::new() }],
-        activity: String::new(),
-        clothing: String::new(),
-        setting: String::new(),
-        style: String::new(),
-        formation: Formation::Auto,
-        shot: Shot::FullBody,
-    }
+    Brief::of(vec![Kind { number: Some(2), noun: "chef".to_owned(), stated: Vec::new() }])
 }
 
 #[test]

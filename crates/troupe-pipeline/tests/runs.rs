@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use troupe_core::brief::{Brief, Formation, Kind, Shot};
+use troupe_core::brief::{Brief, Kind};
 use troupe_core::layout::Layout;
 use troupe_core::plan::ScenePlan;
 use troupe_llm::LlmError;
@@ -67,15 +67,7 @@ impl Run {
     /// So many chefs as a picture's brief.
     fn brief(&self, picture: u32, chefs: u32) {
         let kind = Kind { number: Some(chefs), noun: "chef".to_owned(), stated: Vec::new() };
-        let brief = Brief {
-            people: vec![kind],
-            activity: String::new(),
-            clothing: String::new(),
-            setting: String::new(),
-            style: String::new(),
-            formation: Formation::Auto,
-            shot: Shot::FullBody,
-        };
+        let brief = Brief::of(vec![kind]);
         let document = brief_document(PROMPT, &brief);
         write_document(&self.path(picture, "brief.json"), &document).unwrap();
     }

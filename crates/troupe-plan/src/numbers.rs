@@ -100,15 +100,7 @@ mod tests {
     fn request(said: &[Option<u32>], picture: u64, subjects: Option<u32>) -> PictureRequest {
         let kind =
             |&number: &Option<u32>| Kind { number, noun: "person".to_owned(), stated: Vec::new() };
-        let brief = Brief {
-            people: said.iter().map(kind).collect(),
-            activity: String::new(),
-            clothing: String::new(),
-            setting: String::new(),
-            style: String::new(),
-            formation: troupe_core::brief::Formation::Auto,
-            shot: troupe_core::brief::Shot::FullBody,
-        };
+        let brief = Brief::of(said.iter().map(kind).collect());
         PictureRequest { picture, prompt: String::new(), loras: Vec::new(), brief, subjects }
     }
 

@@ -178,22 +178,13 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
-    use troupe_core::brief::{Formation, Shot};
     use troupe_plan::prompt::UserPrompt;
 
     use super::*;
 
     #[test]
     fn only_what_is_still_to_be_read_is_counted() {
-        let brief = Brief {
-            people: Vec::new(),
-            activity: String::new(),
-            clothing: String::new(),
-            setting: String::new(),
-            style: String::new(),
-            formation: Formation::Auto,
-            shot: Shot::FullBody,
-        };
+        let brief = Brief::of(Vec::new());
         let run = tempfile::tempdir().unwrap();
         let job = |(number, prompt): (usize, &str)| Job {
             folder: run.path().join(number.to_string()),
