@@ -10,9 +10,6 @@ use crate::NnError;
 use crate::cpu::{widen_bf16, widen_f16};
 use crate::tensor::wrong_kind;
 
-/// How many rows of a kernel are turned at a time.
-const ROWS: usize = 64;
-
 /// A weight matrix `(outputs, inputs)`, row-major.
 ///
 /// Sixteen-bit weights stay so, half as large, and are widened a few rows at a time where they are multiplied: every one of
@@ -101,22 +98,22 @@ impl Matrix {
 }
 
 /// Each row from `(channels, taps)` to `(taps, channels)`.
-fn channels_last<T: Copy + Send + Sync>(values: &[T], channels: usize, taps: usize) -> Vec<T> {
+fn channels_last<T: Copy + Default + Send + Sync>(
+    values: &[T],
+    channels: usize,
+    taps: usize,
+) -> Vec<T> {
     if taps == 1 || values.is_empty() {
         return values.to_vec();
     }
-    let row = |row: &[T]| {
-        let tap = |tap: usize| row.iter().skip(tap).step_by(taps).copied();
-        (0..taps).flat_map(tap).collect::<Vec<T>>()
-    };
-    let mut turned = Vec::with_capacity(values.len());
-    // A few rows at a time, so that nothing is in memory twice.
-    for rows in values.chunks(ROWS * channels * taps) {
-        let rows: Vec<Vec<T>> = rows.par_chunks(channels * taps).map(row).collect();
-        for row in rows {
-            turned.extend(row);
+    let mut turned = vec![T::default(); values.len()];
+    let rows = values.par_chunks(channels * taps);
+    turned.par_chunks_mut(channels * taps).zip(rows).for_each(|(turned, row)| {
+        for (channel, row) in row.chunks_exact(taps).enumerate() {
+            let column = turned.iter_mut().skip(channel).step_by(channels);
+            column.zip(row).for_each(|(turned, &value)| *turned = value);
         }
-    }
+    });
     turned
 }
 
