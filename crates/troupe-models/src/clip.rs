@@ -6,15 +6,10 @@
 //! SD 1.x and 2.x to the last with the final norm, SDXL to the last but one without it
 //! ([`ClipLayer`]). SDXL also hears the whole text as one row, the pooled output.
 
-mod build;
-
-use std::sync::Arc;
-
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use troupe_nn::{LayerNorm, Linear, Mask, NnError, attention, gelu, quick_gelu};
 
-use self::build::{layer_norm, linear, table};
 use crate::config::{ConfigError, TextFile};
 use crate::error::ModelError;
 use crate::weights::Weights;
@@ -175,8 +170,8 @@ pub struct ClipTextEncoder {
     token_embedding: Tensor,    // (vocabulary, width)
     position_embedding: Tensor, // (positions, width)
     layers: Vec<EncoderLayer>,
-    final_layer_norm: Arc<LayerNorm>,
-    text_projection: Option<Arc<Linear>>,
+    final_layer_norm: LayerNorm,
+    text_projection: Option<Linear>,
 }
 
 impl ClipTextEncoder {
@@ -194,11 +189,10 @@ impl ClipTextEncoder {
         let layers = weights.at("encoder").at("layers");
         let layers = (0..config.layers).map(|layer| EncoderLayer::new(&config, &layers.at(layer)));
         Ok(Self {
-            token_embedding: table(&embeddings.at("token_embedding"), [config.vocabulary, width])?,
-            position_embedding: table(
-                &embeddings.at("position_embedding"),
-                [config.positions, width],
-            )?,
+            token_embedding: embeddings
+                .stored("token_embedding.weight", &[config.vocabulary, width])?,
+            position_embedding: embeddings
+                .get("position_embedding.weight", &[config.positions, width])?,
             layers: layers.collect::<Result<_, _>>()?,
             final_layer_norm: layer_norm(&weights.at("final_layer_norm"), &config)?,
             text_projection: None,
@@ -213,10 +207,7 @@ impl ClipTextEncoder {
     /// If a tensor is missing or has another shape than the configuration says.
     pub fn with_projection(config: ClipConfig, weights: &Weights) -> Result<Self, ModelError> {
         let shape = [config.projection, config.width];
-        let of_projection = weights.at("text_projection");
-        let projection = of_projection.made(|| {
-            Ok::<_, ModelError>(Linear::new(of_projection.stored("weight", &shape)?, None)?)
-        })?;
+        let projection = Linear::new(weights.stored("text_projection.weight", &shape)?, None)?;
         Ok(Self { text_projection: Some(projection), ..Self::new(config, weights)? })
     }
 
@@ -300,8 +291,7 @@ impl ClipTextEncoder {
             }
             tokens = tokens.slice_scatter0(&vector.unsqueeze(0)?, *position)?;
         }
-        let positions =
-            self.position_embedding.narrow(0, 0, ids.elem_count())?.to_dtype(DType::F32)?;
+        let positions = self.position_embedding.narrow(0, 0, ids.elem_count())?;
         Ok((tokens + positions)?.unsqueeze(0)?)
     }
 }
@@ -310,14 +300,14 @@ impl ClipTextEncoder {
 struct EncoderLayer {
     heads: usize,
     activation: ClipActivation,
-    layer_norm1: Arc<LayerNorm>,
-    q_proj: Arc<Linear>,
-    k_proj: Arc<Linear>,
-    v_proj: Arc<Linear>,
-    out_proj: Arc<Linear>,
-    layer_norm2: Arc<LayerNorm>,
-    fc1: Arc<Linear>,
-    fc2: Arc<Linear>,
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
 }
 
 impl EncoderLayer {
@@ -392,9 +382,20 @@ impl Default for ConfigFile {
     }
 }
 
+fn linear(weights: &Weights, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
+    let bias = weights.get("bias", &[outputs])?;
+    Ok(Linear::new(weights.stored("weight", &[outputs, inputs])?, Some(bias))?)
+}
+
+fn layer_norm(weights: &Weights, config: &ClipConfig) -> Result<LayerNorm, ModelError> {
+    let shape = [config.width];
+    Ok(LayerNorm::new(weights.get("weight", &shape)?, weights.get("bias", &shape)?, config.eps)?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use troupe_testkit::{Golden, assert_close, golden_path};
 

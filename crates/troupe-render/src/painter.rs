@@ -128,6 +128,7 @@ impl Painter {
         let grid = latents_of(job.canvas);
         let channels = self.vae.config().latent_channels();
         let (context, notes) = self.context(job, grid)?;
+        self.texts.release();
         let unet = self.unet()?;
         let isolated = isolated_steps(job.settings);
         let mut source = NoiseSource::new(&job.noise, channels, grid, steps);

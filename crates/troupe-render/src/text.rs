@@ -1,5 +1,7 @@
 //! Prompts to what the UNet listens to: by one text encoder, or by the two of SDXL.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use candle_core::Tensor;
 use troupe_models::checkpoint::PipelineKind;
 use troupe_models::clip::{ClipConfig, ClipLayer, ClipTextEncoder};
@@ -28,11 +30,13 @@ pub(crate) struct Texts {
 #[derive(Debug)]
 struct Part {
     tokenizer: Tokenizer,
-    encoder: ClipTextEncoder,
+    config: ClipConfig,
+    /// `None` from when it was released to when it is needed again.
+    encoder: Mutex<Option<Arc<ClipTextEncoder>>>,
     learned: Vec<Learned>,
     /// For each LoRA that can be bound to people, what it adds.
     bound: Vec<AdapterSet>,
-    /// Of which the encoder is made, and one with bound LoRAs; they remember what is made of them.
+    /// Of which the encoder is made, and one with bound LoRAs.
     weights: Weights,
     projected: bool,
 }
@@ -73,7 +77,7 @@ impl Texts {
         for (index, (file, loras)) in files.into_iter().zip(loras).enumerate() {
             parts.push(Part::load(file, 0 < index, loras)?);
         }
-        let widths: Vec<usize> = parts.iter().map(|part| part.encoder.config().width()).collect();
+        let widths: Vec<usize> = parts.iter().map(|part| part.config.width()).collect();
         for embedding in embeddings {
             embedding.fits(&widths)?;
             for (part, vectors) in parts.iter_mut().zip(&embedding.vectors) {
@@ -82,7 +86,7 @@ impl Texts {
             }
         }
         for part in &parts {
-            part.encoder.config().check(layer)?;
+            part.config.check(layer)?;
         }
         Ok(Self { parts, layer })
     }
@@ -104,22 +108,28 @@ impl Texts {
     /// Builds each encoder with other LoRAs, of which there is a set for each; after an error some have them.
     pub(crate) fn build_with(&mut self, loras: Vec<OfNetwork>) -> Result<(), RenderError> {
         for (part, loras) in self.parts.iter_mut().zip(loras) {
-            let weights = part.weights.clone().with_adapters(loras.merged);
-            part.encoder = encoder(part.encoder.config().clone(), &weights, part.projected)?;
-            (part.weights, part.bound) = (weights, loras.bound);
+            *part.kept() = None;
+            part.weights = part.weights.clone().with_adapters(loras.merged);
+            part.bound = loras.bound;
+            part.encoder()?;
         }
         Ok(())
     }
 
+    /// Lets go of the encoders until they are needed again: SDXL's are a quarter of its weights.
+    pub(crate) fn release(&self) {
+        self.parts.iter().for_each(|part| *part.kept() = None);
+    }
+
     /// The channels of a context.
     pub(crate) fn width(&self) -> usize {
-        self.parts.iter().map(|part| part.encoder.config().width()).sum()
+        self.parts.iter().map(|part| part.config.width()).sum()
     }
 
     /// The channels of the pooled text, where there is one.
     pub(crate) fn pooled_width(&self) -> Option<usize> {
         let second = self.parts.get(1)?;
-        Some(second.encoder.config().projection())
+        Some(second.config.projection())
     }
 
     /// The encoders with these bound LoRAs; `None` where they change none of them.
@@ -136,7 +146,7 @@ impl Texts {
         }
         let tuned = self.parts.iter().map(|part| {
             let weights = sets(part).into_iter().fold(part.weights.clone(), Weights::with_more);
-            encoder(part.encoder.config().clone(), &weights, part.projected)
+            encoder(part.config.clone(), &weights, part.projected)
         });
         tuned.collect::<Result<_, _>>().map(Some)
     }
@@ -166,7 +176,13 @@ impl Texts {
         let mut contexts = Vec::with_capacity(self.parts.len());
         let mut pooled = None;
         for (index, (part, mut chunks_of_part)) in self.parts.iter().zip(of_parts).enumerate() {
-            let encoder = tuned.and_then(|tuned| tuned.get(index)).unwrap_or(&part.encoder);
+            let own;
+            let encoder = if let Some(tuned) = tuned.and_then(|tuned| tuned.get(index)) {
+                tuned
+            } else {
+                own = part.encoder()?;
+                &*own
+            };
             while chunks_of_part.len() < longest {
                 chunks_of_part.extend(chunks(&part.tokenizer, "", &[])?);
             }
@@ -215,10 +231,28 @@ impl Part {
         };
         fits("text tokens", config.vocabulary(), tokenizer.vocabulary_size(), usize::ge)?;
         fits("text positions", config.positions(), tokenizer.length(), usize::ge)?;
-        let weights = files.weights.with_adapters(loras.merged).remembering();
-        let encoder = encoder(config, &weights, projected)?;
-        let (learned, bound) = (Vec::new(), loras.bound);
-        Ok(Self { tokenizer, encoder, learned, bound, weights, projected })
+        let weights = files.weights.with_adapters(loras.merged);
+        let (encoder, learned, bound) = (Mutex::default(), Vec::new(), loras.bound);
+        let part = Self { tokenizer, config, encoder, learned, bound, weights, projected };
+        // What is wrong with it is found before anything is painted.
+        part.encoder()?;
+        Ok(part)
+    }
+
+    /// The encoder, which is built if it isn't there.
+    fn encoder(&self) -> Result<Arc<ClipTextEncoder>, RenderError> {
+        let mut kept = self.kept();
+        if let Some(encoder) = &*kept {
+            return Ok(Arc::clone(encoder));
+        }
+        let built = Arc::new(encoder(self.config.clone(), &self.weights, self.projected)?);
+        *kept = Some(Arc::clone(&built));
+        Ok(built)
+    }
+
+    /// A panic elsewhere leaves a whole encoder behind, or none.
+    fn kept(&self) -> MutexGuard<'_, Option<Arc<ClipTextEncoder>>> {
+        self.encoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
