@@ -100,10 +100,10 @@ mod tests {
         check(77, 128, 512);
     }
 
-    /// Few rows and many, tiles of all columns and of some.
+    /// Few rows and many, tiles of all columns and of some, of more weights than are widened once.
     #[test]
     fn weights_of_sixteen_bits_multiply_as_the_same_ones_in_f32() {
-        for (rows, inputs, outputs) in [(3, 70, 130), (300, 70, 130), (300, 6000, 100)] {
+        for (rows, inputs, outputs) in [(3, 700, 800), (300, 700, 800), (300, 6000, 100)] {
             let x = from_values(pseudo_random(rows * inputs, 1), (rows, inputs)).unwrap();
             let weight =
                 from_values(pseudo_random(outputs * inputs, 2), (outputs, inputs)).unwrap();

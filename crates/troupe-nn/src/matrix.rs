@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Storage, Tensor};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -10,10 +10,13 @@ use crate::NnError;
 use crate::cpu::{widen_bf16, widen_f16};
 use crate::tensor::wrong_kind;
 
+/// Up to so many weights are widened once, for speed: 2 MiB. A network's memory is in its larger matrices.
+const SMALL: usize = 512 * 1024;
+
 /// A weight matrix `(outputs, inputs)`, row-major.
 ///
-/// Sixteen-bit weights stay so, half as large, and are widened a few rows at a time where they are multiplied: every one of
-/// them is a number in f32, too, so the products are those of the same weights in f32, to the bit.
+/// Many sixteen-bit weights stay so, half as large, and are widened a few rows at a time where they are multiplied: every one
+/// of them is a number in f32, too, so the products are those of the same weights in f32, to the bit.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     // Invariant: `outputs · inputs` values.
@@ -43,7 +46,10 @@ impl Matrix {
             return Err(NnError::shape(what, "(out, in, ..)", weight.dims()));
         };
         let taps: usize = kernel.iter().product();
-        let weight = weight.contiguous()?;
+        let small =
+            weight.elem_count() <= SMALL && matches!(weight.dtype(), DType::F16 | DType::BF16);
+        let dtype = if small { DType::F32 } else { weight.dtype() };
+        let weight = weight.to_dtype(dtype)?.contiguous()?;
         let (storage, layout) = weight.storage_and_layout();
         let range = layout.start_offset()..layout.start_offset() + weight.elem_count();
         #[expect(
@@ -119,7 +125,7 @@ fn channels_last<T: Copy + Default + Send + Sync>(
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
+    use candle_core::Device;
 
     use super::*;
 
@@ -142,11 +148,15 @@ mod tests {
             Tensor::from_vec(brains, (1, lengths[1]), &Device::Cpu).unwrap(),
         ];
         for (tensor, wanted) in tensors.iter().zip(wanted) {
-            let matrix = Matrix::of("test", tensor).unwrap();
-            let mut scratch = Vec::new();
-            let found: Vec<u32> =
-                matrix.rows(0..1, &mut scratch).iter().map(|it| it.to_bits()).collect();
-            assert!(found == wanted);
+            // A row is small and widened once; of twenty, each where it is asked for.
+            for rows in [1, 20] {
+                let matrix = Matrix::of("test", &tensor.repeat((rows, 1)).unwrap()).unwrap();
+                assert_eq!(matches!(matrix.values, Values::F32(_)), rows == 1);
+                let mut scratch = Vec::new();
+                let last = matrix.rows(rows - 1..rows, &mut scratch);
+                let found: Vec<u32> = last.iter().map(|it| it.to_bits()).collect();
+                assert!(found == wanted);
+            }
         }
     }
 
