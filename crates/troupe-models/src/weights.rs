@@ -4,13 +4,14 @@
 //! be a part of a file under other names, as in a single-file checkpoint: then every tensor is a
 //! view of one in the file. [`Weights::get`]
 //! turns one tensor into f32 on the CPU, checks that every number of it is finite, and makes of it
-//! what the LoRAs say ([`AdapterSet`]), so that a network need not know about LoRAs. [`Weights::stored`] leaves one that no
-//! LoRA changes in the file's own precision.
+//! what the LoRAs say ([`AdapterSet`]), so that a network need not know about LoRAs. [`Weights::stored`] gives it in the
+//! precision in which it is to be kept.
 
 mod bound;
 mod file;
 mod header;
 mod made;
+mod precision;
 mod shards;
 mod view;
 
@@ -23,8 +24,10 @@ use candle_core::{Device, Tensor};
 use safetensors::Dtype;
 
 pub(crate) use self::bound::BoundUpdate;
+use self::file::Stored;
 pub(crate) use self::file::TensorFile;
 pub(crate) use self::header::{Entry, printable};
+pub use self::precision::Precision;
 pub use self::shards::ShardIndex;
 pub(crate) use self::view::{Part, View};
 use crate::lora::AdapterSet;
@@ -53,6 +56,8 @@ pub struct Weights {
     bound: Arc<Vec<AdapterSet>>,
     /// The layers that are made of them, if they are remembered.
     made: Option<Arc<made::Made>>,
+    /// In which large tensors are kept.
+    precision: Precision,
     /// Invariant: empty, or ends with a dot.
     prefix: String,
 }
@@ -201,7 +206,7 @@ impl Weights {
     pub(crate) fn of(name: String, tensors: BTreeMap<String, View>) -> Self {
         let set = Arc::new(TensorSet { name, tensors });
         let (adapters, bound, prefix) = (Arc::default(), Arc::default(), String::new());
-        Self { set, adapters, bound, made: None, prefix }
+        Self { set, adapters, bound, made: None, precision: Precision::default(), prefix }
     }
 
     /// The same tensors, changed by LoRAs as they are read.
@@ -268,19 +273,19 @@ impl Weights {
         tensor.map(Some).map_err(|source| view.file.tensor_error(&view.key, source))
     }
 
-    /// As [`Weights::get`], of f16 or bf16 where the file has it so and no LoRA changes it.
+    /// As [`Weights::get`], in the precision in which it is to be kept.
     ///
     /// # Errors
     ///
     /// As [`Weights::get`].
     pub fn stored(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
-        match self.view(name, shape)? {
-            Some((key, view)) if !self.adapters.changes(&key) => {
-                let tensor = view.stored()?.into_tensor(shape);
-                tensor.map_err(|source| view.file.tensor_error(&view.key, source))
-            }
-            Some(_) | None => self.get(name, shape),
+        let Some((key, view)) = self.view(name, shape)? else { return self.get(name, shape) };
+        let mut stored = view.stored()?;
+        if self.adapters.changes(&key) {
+            stored = Stored::F32(self.adapters.merge(&key, shape, stored.widened())?);
         }
+        let tensor = stored.kept_in(self.precision).into_tensor(shape);
+        tensor.map_err(|source| view.file.tensor_error(&view.key, source))
     }
 
     /// The full name of a tensor and where it lies, if the file has it.

@@ -5,7 +5,7 @@ use troupe_models::config::TextFile;
 use troupe_models::embedding::Embedding;
 use troupe_models::lora::Scaled;
 use troupe_models::single_file::{Family, SingleFile};
-use troupe_models::weights::Weights;
+use troupe_models::weights::{Precision, Weights};
 
 /// The parts of a model. Texts are whole files; names are for messages.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub enum TokenizerFiles<'a> {
     BuiltIn,
 }
 
-/// How a model is listened to, and how much memory its autoencoder takes.
+/// How a model is listened to, and how much memory it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Which layer of the text encoders is listened to, as AUTOMATIC1111's web UI counts: 1 is the
@@ -78,15 +78,32 @@ pub struct Options {
     pub clip_skip: usize,
     /// The side of the tiles in which pictures are decoded, in pixels, a multiple of 32; 0 is in one piece.
     pub tile: usize,
+    /// In which the weights of all networks are kept.
+    pub precision: Precision,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { clip_skip: 1, tile: 0 }
+        Self { clip_skip: 1, tile: 0, precision: Precision::default() }
     }
 }
 
 impl<'a> PainterFiles<'a> {
+    /// The same, with the weights of all networks kept as the options say.
+    pub(crate) fn kept_in_precision(self) -> Self {
+        let precision = self.options.precision;
+        let text = |text: TextFiles<'a>| {
+            let weights = text.weights.kept_in(precision);
+            TextFiles { weights, ..text }
+        };
+        Self {
+            texts: self.texts.into_iter().map(text).collect(),
+            unet: self.unet.kept_in(precision),
+            vae: self.vae.kept_in(precision),
+            ..self
+        }
+    }
+
     /// A checkpoint in one file. It has no tokenizer, so CLIP's own is taken.
     pub fn of_single_file(file: &'a SingleFile) -> Self {
         let texts = file.text_encoders.iter().map(|part| TextFiles {

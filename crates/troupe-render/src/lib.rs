@@ -20,3 +20,4 @@ pub use job::{Cell, Job, Noise, Person, Picture, Scene, Settings, Tensor4, Watch
 pub use painter::{Painter, canvases, cell};
 pub use repaint::Repaint;
 pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled, Scales, Tolerance};
+pub use troupe_models::weights::Precision;

@@ -69,6 +69,7 @@ impl Painter {
         fits("pixels a latent", PIXELS_PER_LATENT, vae_config.pixels_per_latent(), usize::eq)?;
         let tiles = tiles(files.options.tile)?;
 
+        let files = files.kept_in_precision();
         let encoders: Vec<Weights> = files.texts.iter().map(|it| it.weights.clone()).collect();
         let (of_model, applied) = OfModel::new(loras, &files.unet, &encoders)?;
         let texts = Texts::load(

@@ -12,8 +12,8 @@ use troupe_models::checkpoint::{ModelIndex, PipelineKind};
 use troupe_models::config::TextFile;
 use troupe_models::weights::{Bytes, ShardIndex, Weights};
 use troupe_render::{
-    Job, Loras, Noise, Options, Painter, PainterFiles, Person, RenderError, Repaint, Scene,
-    Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
+    Job, Loras, Noise, Options, Painter, PainterFiles, Person, Precision, RenderError, Repaint,
+    Scene, Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
@@ -190,7 +190,7 @@ fn no_negative_prompt_is_zeros_for_sdxl() {
 
 #[test]
 fn clip_skip_two_is_the_default_of_sdxl_and_three_is_diffusers_one() {
-    let [two, three] = [2, 3].map(|clip_skip| sdxl(Options { clip_skip, tile: 0 }));
+    let [two, three] = [2, 3].map(|clip_skip| sdxl(Options { clip_skip, ..Options::default() }));
     check("sdxl.plain", &two, &job(plain(), "a photograph"), None);
     check("sdxl.skipped", &three, &job(plain(), "a photograph"), None);
 }
@@ -241,7 +241,7 @@ fn weights_chunks_and_tiles_change_the_picture() {
     assert!(0.01 < moved("two (doctors:1.4), smiling"));
     assert!(0.01 < moved("two BREAK doctors, smiling"));
     assert_eq!(latents(&painter, r"two doctors, (smiling:1.0)").0, plain);
-    let tiled = sdxl(Options { clip_skip: 1, tile: 32 });
+    let tiled = sdxl(Options { tile: 32, ..Options::default() });
     let (same, in_tiles) = latents(&tiled, "two doctors, smiling");
     assert_eq!(same, plain);
     assert_ne!(in_tiles, rgb);

@@ -11,13 +11,13 @@ use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
 use troupe_render::{
-    Adapter, Job, Loras, Noise, Painter, Person, RenderError, Scaled, Scene, Settings, Tensor4,
-    Tolerance, Watcher,
+    Adapter, Job, Loras, Noise, Options, Painter, Person, Precision, RenderError, Scaled, Scene,
+    Settings, Tensor4, Tolerance, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule, TimestepSpacing};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
-use self::support::{text, tiny};
+use self::support::{text, tiny, tiny_with};
 
 /// The bound on a whole generation in f32.
 const TOLERANCE: f64 = 1e-3;
@@ -151,6 +151,31 @@ fn a_lora_of_peft_is_painted_as_diffusers_paints_it() {
     let described = described();
     let scale = number(&described["lora_scale"]);
     check("lora", &painter(&[("lora.safetensors", scale)]), group(&described["scene"]));
+}
+
+// Fails when weights aren't kept as the options say, or are rounded to anything but the nearest.
+#[test]
+fn weights_of_sixteen_bits_paint_nearly_the_same() {
+    let golden = Golden::read(golden_path("generation/generation.safetensors"));
+    let described = described();
+    // The golden's weights are of f16 as they are.
+    for (precision, least, most) in
+        [(Precision::Bf16, 1e-3, 3e-2), (Precision::F16, 0.0, TOLERANCE)]
+    {
+        let options = Options { precision, ..Options::default() };
+        let painter = tiny_with(options, Loras::default(), |_, bytes| bytes).unwrap();
+        let plain = Scene::Plain(string(&described["prompt"]));
+        for (case, scene) in [("plain", plain), ("regional", group(&described["scene"]))] {
+            let mut trace = Trace::default();
+            let job = job(&described, scene, tensor(&golden, "noise"));
+            painter.paint(&job, &mut trace).unwrap();
+            let (found, expected) =
+                (trace.0.pop().unwrap().values, golden.tensor(&format!("{case}.final")));
+            assert_close(&format!("{case} of {precision:?}"), &found, &expected, most);
+            let moved = relative_error(&found, &expected.0);
+            assert!(least < moved, "{case}: {precision:?} moves the latents by {moved}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bound;
 mod made;
 
+use std::collections::BTreeMap;
 use std::{fs, sync::Arc};
 
 use candle_core::{Device, Tensor};
@@ -10,13 +11,19 @@ use troupe_core::region::{BoundingBox, Placed, Regions, TokenGrid};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
 use super::*;
+use crate::weights::Precision;
 
 /// Reads a configuration and the weights beside it.
 fn read(config: &str, weights: &str) -> (UNet, Golden) {
+    read_in(Precision::Stored, config, weights)
+}
+
+/// The same, with weights of another precision.
+fn read_in(precision: Precision, config: &str, weights: &str) -> (UNet, Golden) {
     let config = UNetConfig::from_json(&fs::read_to_string(golden_path(config)).unwrap()).unwrap();
     let path = golden_path(weights);
     let bytes = fs::read(&path).unwrap();
-    let weights = Weights::new(weights, Arc::new(bytes)).unwrap();
+    let weights = Weights::new(weights, Arc::new(bytes)).unwrap().kept_in(precision);
     (UNet::new(config, &weights).unwrap(), Golden::read(path))
 }
 
@@ -52,33 +59,48 @@ fn added(unet: &UNet, golden: &Golden) -> Vec<Added> {
     vec![row(0), row(1)]
 }
 
-/// Fails if a block, given two plain prompts, is further than 1e-4 from diffusers.
-#[track_caller]
-fn check_blocks(name: &str) {
-    let (unet, golden) = read(&format!("unet/{name}.json"), &format!("unet/{name}.safetensors"));
+/// What comes out of a golden's network with weights of a precision, given two plain prompts.
+fn sample_in(
+    precision: Precision,
+    name: &str,
+    observe: &mut dyn FnMut(Stage, &Tensor),
+) -> (Tensor, Golden) {
+    let files = ["json", "safetensors"].map(|ending| format!("unet/{name}.{ending}"));
+    let (unet, golden) = read_in(precision, &files[0], &files[1]);
     let latents = tensor(&golden, "input.latents");
     let contexts = tensor(&golden, "input.contexts");
     let rows = [0, 1].map(|row| Conditioning::Plain(contexts.get(row).unwrap()));
     let added = added(&unet, &golden);
     let context = unet.prepare(&rows, &added, None, &[], grid(&latents)).unwrap();
     let timestep = f64::from(golden.tensor("input.timestep").0[0]);
-    let mut seen = 0;
-    let mut observe = |stage: Stage, x: &Tensor| {
+    let sample = unet.forward_observed(&latents, timestep, &context, Isolation::Free, observe);
+    (sample.unwrap(), golden)
+}
+
+/// Fails if a block is further than 1e-4 from diffusers. Returns what comes out of the last.
+#[track_caller]
+fn check_blocks(name: &str) -> Vec<f32> {
+    let mut seen = Vec::new();
+    let keep = &mut |stage, x: &Tensor| seen.push((stage, x.clone()));
+    let (sample, golden) = sample_in(Precision::Stored, name, keep);
+    let mut ups = 0;
+    for (stage, x) in &seen {
         let key = match stage {
             Stage::ConvIn => "expected.conv_in".to_owned(),
             Stage::Down(index) => format!("expected.down.{index}"),
             Stage::Mid => "expected.mid".to_owned(),
             Stage::Up(index) => format!("expected.up.{index}"),
         };
+        ups += usize::from(matches!(stage, Stage::Up(_)));
         let expected = golden.tensor(&key);
         assert_eq!(x.dims(), expected.1, "{name}: {key}");
         assert_close(&format!("{name}: {key}"), &values(x), &expected, 1e-4);
-        seen += 1;
-    };
-    let sample =
-        unet.forward_observed(&latents, timestep, &context, Isolation::Free, &mut observe).unwrap();
+    }
     assert_close(name, &values(&sample), &golden.tensor("expected.sample"), 1e-4);
-    assert_eq!(seen, 2 * unet.config.levels.len() + 2);
+    // As many levels go up as down, and there is a first layer and a middle.
+    assert_eq!(seen.len(), 2 * ups + 2);
+    assert!(0 < ups);
+    values(&sample)
 }
 
 // Each fails when a skip connection, the order of sine and cosine, an epsilon, a projection's
@@ -112,6 +134,22 @@ fn blocks_of_sdxl_are_those_of_diffusers() {
 #[test]
 fn blocks_of_an_inpainting_model_are_those_of_diffusers() {
     check_blocks("inpainting");
+}
+
+// Fails when weights aren't rounded to the nearest, or not at all.
+#[test]
+fn with_weights_of_bf16_no_network_is_further_off_than_diffusers_in_bf16() {
+    let errors = fs::read_to_string(golden_path("unet/bf16.json")).unwrap();
+    let errors: BTreeMap<String, f64> = serde_json::from_str(&errors).unwrap();
+    assert_eq!(errors.len(), 6);
+    for (name, of_diffusers) in errors {
+        let exact = check_blocks(&name);
+        let (rounded, golden) = sample_in(Precision::Bf16, &name, &mut |_, _| ());
+        let (found, expected) = (values(&rounded), golden.tensor("expected.sample"));
+        assert_close(&name, &found, &expected, of_diffusers.max(3e-2));
+        let moved = relative_error(&found, &exact);
+        assert!(1e-3 < moved, "{name}: bf16 moves what comes out by {moved}");
+    }
 }
 
 #[test]

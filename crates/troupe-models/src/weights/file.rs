@@ -189,7 +189,7 @@ pub(crate) enum Stored {
 
 impl Stored {
     /// Whether no number is infinite or none.
-    fn is_finite(&self) -> bool {
+    pub(super) fn is_finite(&self) -> bool {
         match self {
             Self::F32(values) => all(values, f32::is_finite),
             Self::F16(values) => all(values, |it| it.to_bits() & 0x7c00 != 0x7c00),
@@ -216,7 +216,7 @@ impl Stored {
     }
 }
 
-fn widened<T>(values: &[T]) -> Vec<f32>
+pub(super) fn widened<T>(values: &[T]) -> Vec<f32>
 where
     [T]: HalfFloatSliceExt,
 {

@@ -25,6 +25,15 @@ pub(crate) fn tiny(
     loras: Loras<'_>,
     change: impl Fn(&str, Vec<u8>) -> Vec<u8>,
 ) -> Result<Painter, RenderError> {
+    tiny_with(Options::default(), loras, change)
+}
+
+/// The same with other options.
+pub(crate) fn tiny_with(
+    options: Options,
+    loras: Loras<'_>,
+    change: impl Fn(&str, Vec<u8>) -> Vec<u8>,
+) -> Result<Painter, RenderError> {
     let [index, scheduler, tokenizer, tokenizer_config, text_encoder, unet, vae] = [
         "model_index.json",
         "scheduler/scheduler_config.json",
@@ -59,7 +68,7 @@ pub(crate) fn tiny(
         vae_config: TextFile { name: "vae/config.json", bytes: vae.as_bytes() },
         vae: weights("vae/diffusion_pytorch_model.safetensors"),
         embeddings: Vec::new(),
-        options: Options::default(),
+        options,
     };
     let (painter, applied) = Painter::load(files, loras)?;
     assert_eq!(applied.len(), loras.merged.len() + loras.bound.len());

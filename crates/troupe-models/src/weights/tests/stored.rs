@@ -46,3 +46,28 @@ fn what_was_read_is_released() {
     let released: Vec<usize> = file.1.lock().unwrap().iter().map(Range::len).collect();
     assert_eq!(released, [4, 12]);
 }
+
+#[test]
+fn what_is_kept_in_another_precision_is_nearest_to_what_it_was() {
+    let numbers = [1.0 + 2.0_f32.powi(-9), -3.0, 1e-8, 65504.0];
+    let kept = |numbers: [f32; 4], precision| {
+        let bytes = numbers.map(f32::to_le_bytes).concat();
+        let tensor = TensorView::new(Dtype::F32, vec![4], &bytes).unwrap();
+        let file = safetensors::serialize([("w", tensor)], None).unwrap();
+        let weights = open(file).unwrap().kept_in(precision);
+        let tensor = weights.stored("w", &[4]).unwrap();
+        let wide = tensor.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
+        (tensor.dtype(), wide)
+    };
+    let (dtype, found) = kept(numbers, Precision::Bf16);
+    // Eight bits of a number, of which the first isn't written.
+    let brain: Vec<f32> = numbers.map(|it| bf16::from_f32(it).to_f32()).to_vec();
+    assert_eq!((dtype, &found), (DType::BF16, &brain));
+    assert_eq!((found[0], found[3]), (1.0, 65536.0));
+    assert_eq!(kept(numbers, Precision::F16), (DType::F16, vec![numbers[0], -3.0, 0.0, 65504.0]));
+    assert_eq!(kept(numbers, Precision::F32), (DType::F32, numbers.to_vec()));
+    assert_eq!(kept(numbers, Precision::Stored), (DType::F32, numbers.to_vec()));
+
+    let too_large = [1.0_f32, 70_000.0, 0.0, 0.0];
+    assert_eq!(kept(too_large, Precision::F16), (DType::F32, too_large.to_vec()));
+}
