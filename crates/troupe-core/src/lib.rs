@@ -3,6 +3,7 @@
 //! Everything here is a plain value. Nothing knows of files, clocks, devices, tensors or models;
 //! what can be wrong with a value is checked where the value is made.
 
+pub mod audit;
 pub mod axis;
 pub mod brief;
 pub mod document;

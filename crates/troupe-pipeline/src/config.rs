@@ -26,7 +26,7 @@ use troupe_models::lora::{PARTS, Scales, is_part};
 use troupe_sampler::{Method, Schedule};
 
 pub use self::error::{ConfigError, ConfigProblem, Origin};
-pub use self::sampling::{Rng, Spacing};
+pub use self::sampling::{Dtype, Rng, Spacing};
 
 /// The commented file that `init` writes; it says what holds without a file, too.
 pub const TEMPLATE: &str = include_str!("init.toml");
@@ -44,6 +44,8 @@ pub struct Config {
     pub layout: LayoutConfig,
     /// How they are painted.
     pub paint: PaintConfig,
+    /// How they are looked at afterwards.
+    pub audit: AuditConfig,
     /// What is of the whole run.
     pub run: RunConfig,
 }
@@ -125,6 +127,8 @@ pub struct PaintConfig {
     pub negative: String,
     /// How many threads compute, at most 1024; 0 is one for each core.
     pub threads: usize,
+    /// The precision in which large weights are kept in memory.
+    pub dtype: Dtype,
     /// The sampler, with its schedule where the name includes one; a spelling of
     /// [`troupe_sampler::Method`].
     pub sampler: String,
@@ -284,6 +288,14 @@ impl SubjectRule {
             }
         }
     }
+}
+
+/// How pictures are looked at afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// The judge: a name in the manifest or a folder, "auto" for one that knows the painter, or "none".
+    pub judge: String,
 }
 
 /// What is of the whole run.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use troupe_audit::AuditError;
+use troupe_core::audit::Audit;
 use troupe_core::brief::BriefDocument;
 use troupe_core::document::{Document, DocumentError};
 use troupe_core::layout::{Layout, NotACanvas};
@@ -88,6 +90,9 @@ pub enum PipelineError {
     /// Painting failed.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// A picture can't be judged.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A LoRA can't be read.
     #[error(transparent)]
     Lora(#[from] LoraError),
@@ -146,8 +151,8 @@ pub enum PipelineError {
     NoLayout(PathBuf),
     /// A file that is no document of ours.
     #[error(
-        "`{path}` is none of ours: wanted the schema `{}`, `{}` or `{}`, and it is `{found}`",
-        BriefDocument::SCHEMA, ScenePlan::SCHEMA, Layout::SCHEMA, path = path.display()
+        "`{path}` is none of ours: wanted the schema `{}`, `{}`, `{}` or `{}`, and it is `{found}`",
+        BriefDocument::SCHEMA, ScenePlan::SCHEMA, Layout::SCHEMA, Audit::SCHEMA, path = path.display()
     )]
     NotOurs {
         /// The file.
@@ -221,6 +226,8 @@ impl PipelineError {
             | Self::OtherOriginal { .. }
             | Self::Gguf { .. } => 3,
             Self::Lora(error) => blame(error.blame()),
+            Self::Audit(AuditError::Tensor(_) | AuditError::Layer(_)) => 70,
+            Self::Audit(error) => blame(error.blame()),
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
             Self::Render(RenderError::Candle(_)) | Self::Template(_) => 70,
             // Nothing is invalid, missing or lacking: the job failed.

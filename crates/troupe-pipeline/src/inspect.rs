@@ -1,9 +1,12 @@
 //! What a plan, a layout, a picture or a run says, for a person to read.
 
+mod audit;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Deserialize;
+use troupe_core::audit::Audit;
 use troupe_core::brief::{Brief, BriefDocument};
 use troupe_core::document::{self, Document};
 use troupe_core::layout::Layout;
@@ -12,6 +15,8 @@ use troupe_core::plan::ScenePlan;
 use crate::paint::{Part, PictureRecord};
 use crate::run::read_document;
 use crate::{PipelineError, files, metadata};
+
+pub use self::audit::{audit, measured};
 
 /// The largest picture that is read, in bytes.
 const LARGEST: u64 = 512 << 20;
@@ -25,6 +30,8 @@ pub enum Inspected {
     Plan(Box<ScenePlan>),
     /// `layout.json`.
     Layout(Box<Layout>),
+    /// `audit.json`.
+    Audit(Audit),
     /// A picture of ours.
     Picture(Box<PictureRecord>),
 }
@@ -51,6 +58,7 @@ pub fn open(path: &Path) -> Result<Inspected, PipelineError> {
         Ok(BriefDocument::SCHEMA) => read_document(path).map(Inspected::Brief),
         Ok(ScenePlan::SCHEMA) => read_document(path).map(|it| Inspected::Plan(Box::new(it))),
         Ok(Layout::SCHEMA) => read_document(path).map(|it| Inspected::Layout(Box::new(it))),
+        Ok(Audit::SCHEMA) => read_document(path).map(Inspected::Audit),
         Ok(found) => Err(PipelineError::NotOurs {
             path: path.to_owned(),
             found: found.chars().filter(|it| !it.is_control()).take(80).collect(),
@@ -89,6 +97,7 @@ impl Inspected {
             }
             Self::Plan(it) => plan(&mut out, it),
             Self::Layout(it) => layout(&mut out, it),
+            Self::Audit(it) => out.push_str(&audit(it)),
             Self::Picture(record) => {
                 line(&mut out, &format!("model    {} [{}]", record.model.name, record.model.hash));
                 for lora in &record.loras {

@@ -2,8 +2,9 @@
 //!
 //! [`Studio`] holds what every stage needs: the configuration and the models' manifest. Its stages
 //! ([`plan`], [`paint`]) turn one document into the next; [`run`] does all of them for a list of prompts, in a
-//! folder from which it can go on; [`inspect`] tells a person what is in such files.
+//! folder from which it can go on; [`audit`] measures what was painted; [`inspect`] tells a person what is in such files.
 
+pub mod audit;
 pub mod config;
 mod error;
 pub mod files;
@@ -20,5 +21,6 @@ pub mod tensors;
 
 pub use error::PipelineError;
 pub use studio::{Progress, Studio, Talk};
+pub use troupe_audit::Measured;
 pub use troupe_core as core;
 pub use troupe_llm::{ChildLog, ChildProgram, missing_cpu_features, serve};

@@ -60,6 +60,9 @@ pub struct Entry {
     /// Nouns that a painter has seen; empty where that isn't known.
     #[serde(default)]
     pub knows: Vec<String>,
+    /// The painters, by name, whose pictures a judge was made for; empty where that isn't known.
+    #[serde(default)]
+    pub painters: Vec<String>,
 }
 
 /// How a language model is asked.
@@ -114,7 +117,7 @@ pub enum ManifestError {
         "there is no {kind} `{name}`: it is no path that exists, and the manifest knows {known}; put the file there, or name one of these"
     )]
     Unknown {
-        /// Planner or painter.
+        /// Planner, painter or judge.
         kind: &'static str,
         /// As it was asked for.
         name: String,
@@ -124,7 +127,7 @@ pub enum ManifestError {
     /// Known, but not there.
     #[error("the {kind} `{name}` is missing: wanted `{path}`, which comes from {home}", path = path.display())]
     Missing {
-        /// Planner or painter.
+        /// Planner, painter or judge.
         kind: &'static str,
         /// Its name.
         name: String,
@@ -195,6 +198,15 @@ impl Manifest {
     /// If there is none.
     pub fn painter(&self, name: &str) -> Result<Found, ManifestError> {
         self.find("painter", &self.painter, name)
+    }
+
+    /// A pair of judges by its name or folder.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn judge(&self, name: &str) -> Result<Found, ManifestError> {
+        self.find("judge", &self.judge, name)
     }
 
     fn find(

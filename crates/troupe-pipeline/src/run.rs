@@ -25,7 +25,7 @@ use troupe_plan::seats::{PictureRequest, SubjectRange};
 use troupe_render::Loras;
 
 pub use briefs::{brief_document, keep_rejected};
-pub use folder::{default_folder, run_hash};
+pub use folder::{default_folder, pictures, run_hash};
 
 use self::tallies::Tallies;
 use crate::layout::Room;

@@ -62,6 +62,23 @@ pub(crate) enum Command {
     },
     /// Paint a layout, a picture of ours again, a part of a picture anew, or a prompt as it is
     Paint(Box<PaintCommand>),
+    /// Look at finished pictures: who is in each box, and is it who was planned?
+    Audit {
+        /// A picture, or a run folder: then what is found is written beside each picture, and the sums into the folder
+        path: PathBuf,
+        /// The layout that was painted, where the picture doesn't carry it
+        #[arg(long, value_name = "FILE")]
+        layout: Option<PathBuf>,
+        /// Write what is found in a picture
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// The judge: a name in the manifest, or a folder
+        #[arg(long, value_name = "J")]
+        judge: Option<String>,
+        /// Score with the second judge, at which nothing looks by which pictures are painted again
+        #[arg(long)]
+        second: bool,
+    },
     /// All stages for one or more prompts
     Run {
         /// What to paint
@@ -83,7 +100,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         run: RunFlags,
     },
-    /// Print what a run, a plan, a layout or a picture says
+    /// Print what a run, a plan, a layout, an audit or a picture says
     Inspect {
         /// A run folder, a JSON file of ours, or a picture of ours
         path: PathBuf,
@@ -192,6 +209,9 @@ pub(crate) struct PaintFlags {
     /// What the picture should not show
     #[arg(long, value_name = "P")]
     pub(crate) negative: Option<String>,
+    /// In which precision large weights are kept in memory: `auto` (that of the model's files), `f32`, `f16` or `bf16`
+    #[arg(long)]
+    pub(crate) dtype: Option<String>,
     /// How many steps
     #[arg(long)]
     pub(crate) steps: Option<u32>,

@@ -1,5 +1,7 @@
 //! Each command: its stage, and what it prints.
 
+mod audit;
+mod lora_flag;
 mod paint;
 mod setup;
 mod show;
@@ -7,6 +9,7 @@ mod show;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use troupe_pipeline::audit::Which;
 use troupe_pipeline::core::brief::{Brief, BriefDocument};
 use troupe_pipeline::core::document;
 use troupe_pipeline::core::plan::ScenePlan;
@@ -32,6 +35,16 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<u8, PipelineError> {
             layout(arguments, plan, output, preview.as_deref())
         }
         Command::Paint(command) => paint::paint(arguments, command),
+        Command::Audit { path, layout, output, judge, second } => {
+            let wanted = audit::Wanted {
+                path,
+                layout: layout.as_deref(),
+                output: output.as_deref(),
+                judge: judge.as_deref(),
+                which: if *second { Which::Second } else { Which::First },
+            };
+            audit::audit(arguments, &wanted)
+        }
         Command::Run { prompt, prompts, run } => {
             let prompts = match prompts {
                 Some(file) => lines(file)?,

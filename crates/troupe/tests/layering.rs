@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "troupe-models",
             "troupe-llm",
             "troupe-render",
+            "troupe-audit",
         ],
     ),
     ("troupe", &["troupe-core", "troupe-plan", "troupe-layout", "troupe-llm", "troupe-pipeline"]),

@@ -5,7 +5,9 @@ use troupe_core::share::Share;
 
 #[cfg(doc)]
 use super::TEMPLATE;
-use super::{PaintConfig, PlanConfig, RegionsConfig, Rng, Spacing, SubjectsConfig};
+use super::{
+    AuditConfig, Dtype, PaintConfig, PlanConfig, RegionsConfig, Rng, Spacing, SubjectsConfig,
+};
 
 impl Default for PlanConfig {
     fn default() -> Self {
@@ -29,6 +31,7 @@ impl Default for PaintConfig {
             vae_tile: 0,
             negative: String::new(),
             threads: 0,
+            dtype: Dtype::Auto,
             sampler: "dpm++2m".to_owned(),
             steps: 20,
             eta: 0.0,
@@ -39,6 +42,12 @@ impl Default for PaintConfig {
             regions: RegionsConfig::default(),
             loras: Vec::new(),
         }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { judge: "auto".to_owned() }
     }
 }
 

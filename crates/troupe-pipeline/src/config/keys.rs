@@ -51,8 +51,13 @@ pub(super) fn is_tile(pixels: u64) -> bool {
 }
 
 /// The whole configuration.
-pub(super) const ROOT: Takes =
-    Takes::Table(&[key("plan", PLAN), key("layout", LAYOUT), key("paint", PAINT), key("run", RUN)]);
+pub(super) const ROOT: Takes = Takes::Table(&[
+    key("plan", PLAN),
+    key("layout", LAYOUT),
+    key("paint", PAINT),
+    key("audit", AUDIT),
+    key("run", RUN),
+]);
 
 /// The most people that a configuration may ask for.
 pub(super) const MOST_SUBJECTS: u64 = 12; // `troupe_core::brief::MAXIMUM_SUBJECTS`; a test compares them.
@@ -111,6 +116,7 @@ const PAINT: Takes = Takes::Table(&[
     key("vae_tile", Takes::Tile),
     key("negative", Takes::Text),
     key("threads", Takes::Whole(0, 1024)),
+    key("dtype", Takes::Word(&["auto", "f32", "f16", "bf16"])),
     key("sampler", Takes::Sampler),
     key("steps", Takes::Whole(1, 1000)),
     key("eta", Takes::Number(0.0, 1.0)),
@@ -141,6 +147,8 @@ const LORA: Takes = Takes::Table(&[
         ]),
     ),
 ]);
+
+const AUDIT: Takes = Takes::Table(&[key("judge", Takes::Text)]);
 
 const RUN: Takes = Takes::Table(&[
     key("seed", Takes::Whole(0, i64::MAX.unsigned_abs())),

@@ -1,6 +1,7 @@
-//! Words of `[paint]` that say how noise is drawn and timesteps are spaced.
+//! Words of `[paint]` that say how noise is drawn, timesteps are spaced and weights are kept.
 
 use serde::{Deserialize, Serialize};
+use troupe_models::weights::Precision;
 use troupe_sampler::TimestepSpacing;
 
 /// Which generator draws the noise of a picture.
@@ -27,6 +28,33 @@ pub enum Spacing {
     Trailing,
     /// From end to end.
     Linspace,
+}
+
+/// The precision in which large weights are kept in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtype {
+    /// That of the model's files.
+    #[default]
+    Auto,
+    /// Four bytes each.
+    F32,
+    /// Two bytes each, of narrower range.
+    F16,
+    /// Two bytes each, of fewer digits.
+    Bf16,
+}
+
+impl Dtype {
+    /// For the networks.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::Auto => Precision::Stored,
+            Self::F32 => Precision::F32,
+            Self::F16 => Precision::F16,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 impl Spacing {

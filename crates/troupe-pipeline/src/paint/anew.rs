@@ -32,6 +32,31 @@ pub struct Original {
     rgb: Vec<u8>,
 }
 
+/// The pixels of a picture.
+#[derive(Clone, Debug)]
+pub struct Pixels {
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Red, green and blue, row by row from the top.
+    pub rgb: Vec<u8>,
+}
+
+impl Pixels {
+    /// Reads a PNG file. Of what it has beyond eight bits of red, green and blue nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't one, or larger than any of ours.
+    pub fn read(path: &Path) -> Result<Self, PipelineError> {
+        let bytes = files::map(path)?;
+        let picture = decode(path, (*bytes).as_ref())?;
+        let (width, height) = (picture.width(), picture.height());
+        Ok(Self { width, height, rgb: picture.into_rgb8().into_raw() })
+    }
+}
+
 /// A picture, and the part of it that is painted anew.
 #[derive(Clone, Debug)]
 pub struct Anew {

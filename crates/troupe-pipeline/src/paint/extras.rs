@@ -57,7 +57,11 @@ impl Extras {
             vae,
             embeddings,
             files,
-            options: Options { clip_skip: paint.clip_skip, tile: paint.vae_tile },
+            options: Options {
+                clip_skip: paint.clip_skip,
+                tile: paint.vae_tile,
+                precision: paint.dtype.precision(),
+            },
         })
     }
 

@@ -337,6 +337,7 @@ mod tests {
             prompt: PromptStyle::default(),
             canvases: Vec::new(),
             knows: Vec::new(),
+            painters: Vec::new(),
         };
         let path = PathBuf::from("mine");
         ModelFolder {

@@ -56,6 +56,28 @@ pub fn run_hash(studio: &Studio, wanted: &RunRequest) -> String {
     sha256(text.as_bytes()).chars().take(DIGITS).collect()
 }
 
+/// The folders of a run's pictures, in order.
+///
+/// # Errors
+///
+/// If it can't be read.
+pub fn pictures(run: &Path) -> Result<Vec<PathBuf>, PipelineError> {
+    let entries = std::fs::read_dir(run).map_err(|error| {
+        PipelineError::Usage(format!("`{}` can't be read: {error}", run.display()))
+    })?;
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().chars().all(|it| it.is_ascii_digit()))
+        })
+        .collect();
+    folders.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    Ok(folders)
+}
+
 /// `runs/<first words>-<hash>`.
 pub fn default_folder(studio: &Studio, wanted: &RunRequest) -> PathBuf {
     let first = wanted.prompts.first().map_or("", String::as_str).to_lowercase();

@@ -86,6 +86,10 @@ fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
             let same_as = same(command).then_some(&*record);
             painted(arguments, command, &studio, &PaintJob { order, same_as })
         }
+        Inspected::Audit(_) => Err(PipelineError::Usage(format!(
+            "`{}` says what was found in a picture; wanted the picture or its layout",
+            input.display()
+        ))),
         Inspected::Plan(_) | Inspected::Brief(_) => Err(PipelineError::Usage(format!(
             "`{}` has no boxes yet; `troupe plan` and `troupe layout` come before painting",
             input.display()

@@ -1,6 +1,5 @@
 //! From flags and environment to a studio.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use troupe_pipeline::pull::HubSettings;
 use troupe_pipeline::{ChildLog, ChildProgram, PipelineError, Studio, files};
 use troupe_plan::prompt::LONGEST_PROMPT;
 
+use super::lora_flag::LoraFlag;
 use crate::arguments::{Arguments, PaintFlags};
 
 /// Keys of the configuration that flags set, and their values as TOML.
@@ -122,6 +122,7 @@ pub(super) fn override_paint(
         ("model", flags.model.clone()),
         ("vae", flags.vae.clone()),
         ("negative", flags.negative.clone()),
+        ("dtype", flags.dtype.clone()),
         ("sampler", sampler),
         ("steps", flags.steps.map(|it| it.to_string())),
         ("eta", flags.eta.map(|it| format!("{it:?}"))),
@@ -165,53 +166,6 @@ fn scheduled(sampler: &str, flags: &PaintFlags) -> Result<String, PipelineError>
     }
 }
 
-/// `FILE[:SCALE[,PART=SCALE…][:SUBJECT]]`.
-#[derive(Debug, PartialEq)]
-struct LoraFlag<'a> {
-    path: &'a str,
-    scale: f64,
-    /// What the scale is multiplied by in parts of the model.
-    blocks: BTreeMap<&'a str, f64>,
-    subject: Option<&'a str>,
-}
-
-impl<'a> LoraFlag<'a> {
-    fn parse(flag: &'a str) -> Result<Self, PipelineError> {
-        let whole = Self { path: flag, scale: 1.0, blocks: BTreeMap::new(), subject: None };
-        let Some((before, last)) = flag.rsplit_once(':') else { return Ok(whole) };
-        let of = |path, (scale, blocks), subject| Self { path, scale, blocks, subject };
-        if let Some(scales) = scales(last) {
-            return Ok(of(before, scales, None));
-        }
-        let (path, scales) = before
-            .rsplit_once(':')
-            .filter(|_| !last.is_empty())
-            .and_then(|(path, text)| Some((path, scales(text)?)))
-            .ok_or_else(|| {
-                PipelineError::Usage(format!(
-                    "wanted --lora FILE, FILE:SCALE or FILE:SCALE:SUBJECT with a number, or one such as 0.8,text=0, and \
-                     it is `{flag}`"
-                ))
-            })?;
-        Ok(of(path, scales, Some(last)))
-    }
-}
-
-/// `SCALE[,PART=SCALE…]`; `None` of anything else, and of a part twice.
-fn scales(text: &str) -> Option<(f64, BTreeMap<&str, f64>)> {
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|it| it.is_finite());
-    let mut parts = text.split(',');
-    let scale = number(parts.next()?)?;
-    let mut blocks = BTreeMap::new();
-    for part in parts {
-        let (part, scale) = part.split_once('=')?;
-        if blocks.insert(part.trim(), number(scale)?).is_some() {
-            return None;
-        }
-    }
-    Some((scale, blocks))
-}
-
 /// A picture's own settings, except where a flag says otherwise.
 pub(super) fn repaint(
     recorded: &PaintConfig,
@@ -247,6 +201,9 @@ pub(super) fn repaint(
     }
     if flags.negative.is_some() {
         paint.negative.clone_from(&now.negative);
+    }
+    if flags.dtype.is_some() {
+        paint.dtype = now.dtype;
     }
     if flags.sampler.is_some() {
         paint.sampler.clone_from(&now.sampler);
@@ -358,36 +315,5 @@ pub(super) fn draw(path: &Path, layout: &Layout) -> Result<Vec<u8>, PipelineErro
             "wanted a preview as .svg or .png, and it is `{}`",
             path.display()
         ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(flag: &str, path: &str, scale: f64, blocks: &[(&str, f64)], subject: Option<&str>) {
-        let blocks = blocks.iter().copied().collect();
-        assert_eq!(LoraFlag::parse(flag).unwrap(), LoraFlag { path, scale, blocks, subject });
-    }
-
-    #[test]
-    fn a_lora_flag_is_a_file_its_scales_and_whose_it_is() {
-        check("a.safetensors", "a.safetensors", 1.0, &[], None);
-        check("c:/a,b=1.safetensors:-0.5", "c:/a,b=1.safetensors", -0.5, &[], None);
-        check("a:0.5:s2", "a", 0.5, &[], Some("s2"));
-        check(
-            "a:0.8,text=0,up_blocks.1=0.5",
-            "a",
-            0.8,
-            &[("text", 0.0), ("up_blocks.1", 0.5)],
-            None,
-        );
-        check("a:1,down=2:s1", "a", 1.0, &[("down", 2.0)], Some("s1"));
-        for flag in
-            ["a:much", "a:1,down", "a:1,down=x", "a:1,=:s1:", "a:nan", "a:1,up=1,up=2", "a:1:"]
-        {
-            assert!(LoraFlag::parse(flag).is_err(), "{flag}");
-        }
     }
 }

@@ -1,12 +1,13 @@
 //! Commands that print.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use troupe_pipeline::PipelineError;
 use troupe_pipeline::inspect::{self, Inspected};
 use troupe_pipeline::paint::LoraFile;
 use troupe_pipeline::pull::{self, PullError, Request};
+use troupe_pipeline::run;
 
 use super::setup;
 use crate::arguments::Arguments;
@@ -20,6 +21,7 @@ pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, Pipeline
                 Inspected::Brief(it) => json!(it),
                 Inspected::Plan(it) => json!(it),
                 Inspected::Layout(it) => json!(it),
+                Inspected::Audit(it) => json!(it),
                 Inspected::Picture(it) => json!(it),
             };
             print(&format!("{value:#}\n"));
@@ -28,7 +30,7 @@ pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, Pipeline
         }
         return Ok(0);
     }
-    let pictures = pictures(path)?;
+    let pictures = run::pictures(path)?;
     if pictures.is_empty() {
         let text = format!(
             "`{}` is no run folder: it has no picture's folder such as 0001",
@@ -49,7 +51,7 @@ pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, Pipeline
                 Some(Inspected::Layout(it)) => json!(it),
                 Some(Inspected::Plan(it)) => json!(it),
                 Some(Inspected::Brief(it)) => json!(it),
-                Some(Inspected::Picture(_)) | None => json!(null),
+                Some(Inspected::Audit(_) | Inspected::Picture(_)) | None => json!(null),
             };
             values.push(json!({ "folder": folder, "painted": painted, "document": value }));
             continue;
@@ -64,24 +66,6 @@ pub(super) fn inspect(arguments: &Arguments, path: &Path) -> Result<u8, Pipeline
         print(&format!("{:#}\n", json!(values)));
     }
     Ok(0)
-}
-
-/// The folders of a run's pictures, in order.
-fn pictures(run: &Path) -> Result<Vec<PathBuf>, PipelineError> {
-    let entries = std::fs::read_dir(run).map_err(|error| {
-        PipelineError::Usage(format!("`{}` can't be read: {error}", run.display()))
-    })?;
-    let mut folders: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().chars().all(|it| it.is_ascii_digit()))
-        })
-        .collect();
-    folders.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
-    Ok(folders)
 }
 
 pub(super) fn models(arguments: &Arguments) -> Result<u8, PipelineError> {

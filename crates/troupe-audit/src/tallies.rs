@@ -1,0 +1,410 @@
+//! Sums over audits: what was found on each axis, beside the shares that were wanted.
+
+use serde::Serialize;
+use troupe_core::audit::{Audit, JudgedBy, Presence, Reading, Unread, ValueAudit, Verdict};
+use troupe_core::plan::{AxisProof, ScenePlan};
+
+use crate::statistics::{chi_squared, kullback_leibler, real, total_variation};
+
+/// What was found in one picture or several, beside what was wanted; `measured.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Measured {
+    /// `troupe.measured/1`.
+    pub schema: &'static str,
+    /// Who judged; several, if not all pictures were judged by the same.
+    pub judges: Vec<JudgedBy>,
+    /// How many pictures.
+    pub pictures: u64,
+    /// In how many of them every box has one person and nobody is beside them.
+    pub pictures_of_right_count: u64,
+    /// How many people were planned.
+    pub people: u64,
+    /// How many of them are there, each alone in their box, and have nothing wrong or in doubt.
+    pub people_right: u64,
+    /// What is in the boxes.
+    pub boxes: Boxes,
+    /// People where nobody was planned.
+    pub strangers: u64,
+    /// What the people are, of those whose noun the judge knows.
+    pub nouns: Verdicts,
+    /// Every axis that could be read.
+    pub axes: Vec<AxisMeasured>,
+    /// Every pair of axes of which one depends on the other (`given`).
+    pub pairs: Vec<PairMeasured>,
+    /// The axes that couldn't be read.
+    pub unread: Vec<Unread>,
+}
+
+/// Numbers of boxes by what is in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Boxes {
+    /// One person.
+    pub one: u64,
+    /// Nobody.
+    pub nobody: u64,
+    /// More than one.
+    pub more: u64,
+    /// The judge can't tell.
+    pub not_sure: u64,
+}
+
+/// Numbers of people by what was found of a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdicts {
+    /// It is what was planned.
+    pub right: u64,
+    /// It is something else.
+    pub wrong: u64,
+    /// The picture hides it.
+    pub not_visible: u64,
+    /// The judge can't tell.
+    pub not_sure: u64,
+    /// There isn't one person in the box.
+    pub absent: u64,
+}
+
+/// What was found on one axis.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AxisMeasured {
+    /// The axis.
+    pub axis: String,
+    /// How many people have it.
+    pub people: u64,
+    /// What was found of them.
+    pub verdicts: Verdicts,
+    /// How many have the value that was planned of another person in their picture, and not their own.
+    pub leaked: u64,
+    /// Each value.
+    pub values: Vec<ValueMeasured>,
+    /// How many have something that the axis has no value for.
+    pub others: u64,
+    /// Half of the differences between the shares found, of those that were told, and those wanted: 0 to 1.
+    pub total_variation: Option<f64>,
+    /// The same of everybody: whose value couldn't be told is a difference, too.
+    pub total_variation_of_all: Option<f64>,
+    /// The divergence of the shares found from those wanted, in nats; absent where it is infinite.
+    pub kullback_leibler: Option<f64>,
+    /// How probable counts so far from the shares would be by chance.
+    pub chi_squared_p: Option<f64>,
+    /// What was taken for what: only what was found wrong.
+    pub confused: Vec<Confusion>,
+}
+
+/// What was found of one value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ValueMeasured {
+    /// The value.
+    pub value: String,
+    /// The share that was wanted, over all these pictures, 0 to 1.
+    pub share: f64,
+    /// How many people it was planned of.
+    pub planned: u64,
+    /// How many have it.
+    pub found: u64,
+    /// The part of those told that have it; absent if nobody could be told.
+    pub found_share: Option<f64>,
+}
+
+/// A value that was found where another was planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Confusion {
+    /// What was planned.
+    pub planned: String,
+    /// What was found.
+    pub found: String,
+    /// Of how many people.
+    pub people: u64,
+    /// Of how many of them it was planned of somebody else in the picture.
+    pub leaked: u64,
+}
+
+/// What was found on two axes together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairMeasured {
+    /// The axis that depends on the other.
+    pub axis: String,
+    /// The other one.
+    pub given: String,
+    /// Every pair of values that was planned or found.
+    pub cells: Vec<PairCell>,
+    /// Half of the differences between the shares found, of those told on both axes, and those planned.
+    pub total_variation: Option<f64>,
+}
+
+/// Two values together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PairCell {
+    /// The value on the other axis.
+    pub given: String,
+    /// The value on the axis.
+    pub value: String,
+    /// How many people both were planned of.
+    pub planned: u64,
+    /// How many have both.
+    pub found: u64,
+}
+
+/// Sums that grow by one picture after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Tallies {
+    judges: Vec<JudgedBy>,
+    pictures: u64,
+    pictures_of_right_count: u64,
+    people: u64,
+    people_right: u64,
+    boxes: Boxes,
+    strangers: u64,
+    nouns: Verdicts,
+    axes: Vec<AxisSums>,
+    pairs: Vec<PairMeasured>,
+    unread: Vec<Unread>,
+}
+
+#[derive(Clone, Debug)]
+struct AxisSums {
+    axis: String,
+    people: u64,
+    verdicts: Verdicts,
+    leaked: u64,
+    others: u64,
+    values: Vec<ValueSums>,
+    confused: Vec<Confusion>,
+}
+
+#[derive(Clone, Debug)]
+struct ValueSums {
+    value: String,
+    /// The people that the shares wanted, which needn't be whole.
+    target: f64,
+    planned: u64,
+    found: u64,
+}
+
+impl Verdicts {
+    fn add(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Right => self.right += 1,
+            Verdict::Wrong => self.wrong += 1,
+            Verdict::NotVisible => self.not_visible += 1,
+            Verdict::NotSure => self.not_sure += 1,
+            Verdict::Absent => self.absent += 1,
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> u64 {
+        self.right + self.wrong + self.not_visible + self.not_sure + self.absent
+    }
+
+    /// The part that is right of what the picture shows; what can't be told or isn't there isn't right.
+    pub fn accuracy(&self) -> Option<f64> {
+        let shown = self.all() - self.not_visible;
+        (0 < shown).then(|| real(self.right) / real(shown))
+    }
+}
+
+impl Tallies {
+    /// Adds the audit of a picture with the plan that it was painted from.
+    pub fn add(&mut self, plan: &ScenePlan, audit: &Audit) {
+        if !self.judges.contains(&audit.judge) {
+            self.judges.push(audit.judge.clone());
+        }
+        self.pictures += 1;
+        self.pictures_of_right_count += u64::from(audit.count_is_right());
+        self.strangers += u64::try_from(audit.strangers.len()).unwrap_or(u64::MAX);
+        for unread in &audit.unread {
+            if !self.unread.contains(unread) {
+                self.unread.push(unread.clone());
+            }
+        }
+        for subject in &audit.subjects {
+            self.people += 1;
+            self.people_right += u64::from(subject.is_right());
+            match subject.presence {
+                Presence::One => self.boxes.one += 1,
+                Presence::Nobody => self.boxes.nobody += 1,
+                Presence::More => self.boxes.more += 1,
+                Presence::NotSure => self.boxes.not_sure += 1,
+            }
+            if let Some(noun) = &subject.noun {
+                self.nouns.add(noun.verdict);
+            }
+        }
+        let read = |axis: &str| !audit.unread.iter().any(|unread| unread.axis == axis);
+        for proof in plan.axes.iter().filter(|proof| read(&proof.axis)) {
+            self.axis(proof).add(proof, audit);
+            for given in conditions(proof, plan).filter(|axis| read(axis)) {
+                self.add_pair(&proof.axis, given, audit);
+            }
+        }
+    }
+
+    fn axis(&mut self, proof: &AxisProof) -> &mut AxisSums {
+        let at = self.axes.iter().position(|it| it.axis == proof.axis).unwrap_or_else(|| {
+            self.axes.push(AxisSums {
+                axis: proof.axis.clone(),
+                people: 0,
+                verdicts: Verdicts::default(),
+                leaked: 0,
+                others: 0,
+                values: Vec::new(),
+                confused: Vec::new(),
+            });
+            self.axes.len() - 1
+        });
+        &mut self.axes[at]
+    }
+
+    fn add_pair(&mut self, axis: &str, given: &str, audit: &Audit) {
+        let same = |it: &PairMeasured| it.axis == axis && it.given == given;
+        let at = self.pairs.iter().position(same).unwrap_or_else(|| {
+            let (axis, given) = (axis.to_owned(), given.to_owned());
+            self.pairs.push(PairMeasured { axis, given, cells: Vec::new(), total_variation: None });
+            self.pairs.len() - 1
+        });
+        let pair = &mut self.pairs[at];
+        for subject in &audit.subjects {
+            let on = |axis: &str| subject.values.iter().find(|value| value.axis == axis);
+            let (Some(of), Some(value)) = (on(given), on(axis)) else { continue };
+            pair.cell(&of.reading.planned, &value.reading.planned).planned += 1;
+            if let (Some(of), Some(value)) = (&of.reading.found, &value.reading.found) {
+                pair.cell(of, value).found += 1;
+            }
+        }
+    }
+
+    /// The sums as they are.
+    pub fn measured(&self) -> Measured {
+        let pair = |pair: &PairMeasured| {
+            let all: u64 = pair.cells.iter().map(|cell| cell.planned).sum();
+            let share = |cell: &PairCell| (real(cell.planned) / real(all), cell.found);
+            let cells: Vec<(f64, u64)> = pair.cells.iter().map(share).collect();
+            PairMeasured { total_variation: total_variation(&cells), ..pair.clone() }
+        };
+        Measured {
+            schema: "troupe.measured/1",
+            judges: self.judges.clone(),
+            pictures: self.pictures,
+            pictures_of_right_count: self.pictures_of_right_count,
+            people: self.people,
+            people_right: self.people_right,
+            boxes: self.boxes,
+            strangers: self.strangers,
+            nouns: self.nouns,
+            axes: self.axes.iter().map(AxisSums::measured).collect(),
+            pairs: self.pairs.iter().map(pair).collect(),
+            unread: self.unread.clone(),
+        }
+    }
+}
+
+impl AxisSums {
+    fn add(&mut self, proof: &AxisProof, audit: &Audit) {
+        for tally in proof.cells.iter().flat_map(|cell| &cell.tallies) {
+            self.value(&tally.value).target += tally.target;
+        }
+        let own = |value: &&ValueAudit| value.axis == proof.axis;
+        for value in audit.subjects.iter().flat_map(|subject| subject.values.iter().find(own)) {
+            let Reading { planned, verdict, found, .. } = &value.reading;
+            self.people += 1;
+            self.verdicts.add(*verdict);
+            self.value(planned).planned += 1;
+            let Some(found) = found else { continue };
+            if proof.values.iter().any(|it| it.name == *found) {
+                self.value(found).found += 1;
+            } else {
+                self.others += 1;
+            }
+            if *verdict == Verdict::Wrong {
+                let leaked = u64::from(!value.planned_of.is_empty());
+                self.leaked += leaked;
+                let confusion = self.confusion(planned, found);
+                confusion.people += 1;
+                confusion.leaked += leaked;
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str) -> &mut ValueSums {
+        let at = self.values.iter().position(|it| it.value == name).unwrap_or_else(|| {
+            self.values.push(ValueSums {
+                value: name.to_owned(),
+                target: 0.0,
+                planned: 0,
+                found: 0,
+            });
+            self.values.len() - 1
+        });
+        &mut self.values[at]
+    }
+
+    fn confusion(&mut self, planned: &str, found: &str) -> &mut Confusion {
+        let same = |it: &Confusion| it.planned == planned && it.found == found;
+        let at = self.confused.iter().position(same).unwrap_or_else(|| {
+            let (planned, found) = (planned.to_owned(), found.to_owned());
+            self.confused.push(Confusion { planned, found, people: 0, leaked: 0 });
+            self.confused.len() - 1
+        });
+        &mut self.confused[at]
+    }
+
+    fn measured(&self) -> AxisMeasured {
+        let targets: f64 = self.values.iter().map(|value| value.target).sum();
+        let share = |value: &ValueSums| if 0.0 < targets { value.target / targets } else { 0.0 };
+        let mut cells: Vec<(f64, u64)> =
+            self.values.iter().map(|value| (share(value), value.found)).collect();
+        cells.push((0.0, self.others));
+        let told: u64 = cells.iter().map(|(_, found)| found).sum();
+        let values = self.values.iter().map(|value| ValueMeasured {
+            value: value.value.clone(),
+            share: rounded(share(value)),
+            planned: value.planned,
+            found: value.found,
+            found_share: (0 < told).then(|| rounded(real(value.found) / real(told))),
+        });
+        let mut of_all = cells.clone();
+        of_all.push((0.0, self.people - told));
+        AxisMeasured {
+            axis: self.axis.clone(),
+            people: self.people,
+            verdicts: self.verdicts,
+            leaked: self.leaked,
+            values: values.collect(),
+            others: self.others,
+            total_variation: total_variation(&cells).map(rounded),
+            total_variation_of_all: total_variation(&of_all).map(rounded),
+            kullback_leibler: kullback_leibler(&cells).map(rounded),
+            chi_squared_p: chi_squared(&cells).map(rounded),
+            confused: self.confused.clone(),
+        }
+    }
+}
+
+impl PairMeasured {
+    fn cell(&mut self, given: &str, value: &str) -> &mut PairCell {
+        let same = |it: &PairCell| it.given == given && it.value == value;
+        let at = self.cells.iter().position(same).unwrap_or_else(|| {
+            let (given, value) = (given.to_owned(), value.to_owned());
+            self.cells.push(PairCell { given, value, planned: 0, found: 0 });
+            self.cells.len() - 1
+        });
+        &mut self.cells[at]
+    }
+}
+
+/// The axes on which shares of this one depend in a plan, each once; a condition reads "age is older".
+fn conditions<'a>(proof: &'a AxisProof, plan: &'a ScenePlan) -> impl Iterator<Item = &'a str> {
+    let depends = |axis: &str| {
+        let given = proof.cells.iter().filter_map(|cell| cell.given.as_deref());
+        given.filter_map(|given| given.strip_prefix(axis)).any(|rest| rest.starts_with(" is "))
+    };
+    plan.axes.iter().map(|it| it.axis.as_str()).filter(move |axis| depends(axis))
+}
+
+/// To six decimals, as a person reads it.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Looking at finished pictures.
+
+use std::path::Path;
+
+use serde_json::json;
+use troupe_pipeline::PipelineError;
+use troupe_pipeline::audit::{Examiner, Which};
+use troupe_pipeline::inspect;
+use troupe_pipeline::manifest::Manifest;
+use troupe_pipeline::run::{read_document, write_document};
+
+use super::setup;
+use crate::arguments::Arguments;
+use crate::terminal::{Terminal, plain, print};
+
+/// What is wanted of an audit.
+pub(super) struct Wanted<'a> {
+    /// A picture or a run folder.
+    pub(super) path: &'a Path,
+    pub(super) layout: Option<&'a Path>,
+    pub(super) output: Option<&'a Path>,
+    pub(super) judge: Option<&'a str>,
+    pub(super) which: Which,
+}
+
+pub(super) fn audit(arguments: &Arguments, wanted: &Wanted<'_>) -> Result<u8, PipelineError> {
+    let manifest = setup::manifest(arguments)?;
+    let examiner = examiner(arguments, &manifest, wanted)?;
+    let mut terminal = Terminal::new(arguments.quiet);
+    if wanted.path.is_dir() {
+        if wanted.layout.is_some() || wanted.output.is_some() {
+            let text = "--layout and --output are of one picture, and this is a folder";
+            return Err(PipelineError::Usage(text.to_owned()));
+        }
+        let measured = examiner.audit_run(wanted.path, &mut terminal)?;
+        drop(terminal);
+        if arguments.json {
+            print(&format!("{:#}\n", json!(measured)));
+        } else {
+            print(&plain(&inspect::measured(&measured)));
+        }
+        return Ok(0);
+    }
+    let layout = wanted.layout.map(read_document).transpose()?;
+    let (_, audit) = examiner.audit_file(wanted.path, layout, &mut terminal)?;
+    drop(terminal);
+    if let Some(output) = wanted.output {
+        write_document(output, &audit)?;
+    }
+    if arguments.json {
+        print(&format!("{:#}\n", json!(audit)));
+    } else {
+        print(&plain(&inspect::audit(&audit)));
+    }
+    Ok(0)
+}
+
+/// The judge that is named, or configured, or the one that there is.
+fn examiner(
+    arguments: &Arguments,
+    manifest: &Manifest,
+    wanted: &Wanted<'_>,
+) -> Result<Examiner, PipelineError> {
+    let config = setup::config(arguments, &[])?;
+    let named = wanted.judge.or(match config.audit.judge.as_str() {
+        "auto" | "none" => manifest.judge.first().map(|entry| entry.name.as_str()),
+        name => Some(name),
+    });
+    Examiner::load(manifest, named.unwrap_or("starter"), wanted.which)
+}
