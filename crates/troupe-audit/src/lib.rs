@@ -11,6 +11,7 @@ mod config;
 mod crop;
 mod error;
 mod judge;
+mod measured;
 mod network;
 mod reading;
 mod statistics;
@@ -21,7 +22,7 @@ pub use config::{Architecture, Head, JudgeConfig};
 pub use crop::{CHANNELS, HEIGHT, WIDTH, crop};
 pub use error::AuditError;
 pub use judge::{Answer, Finding, Judge, Picture, Presence, Verdict};
-pub use tallies::{
-    AxisMeasured, Boxes, Confusion, Measured, PairCell, PairMeasured, Tallies, ValueMeasured,
-    Verdicts,
+pub use measured::{
+    AxisMeasured, Boxes, Confusion, Measured, PairCell, PairMeasured, ValueMeasured, Verdicts,
 };
+pub use tallies::Tallies;

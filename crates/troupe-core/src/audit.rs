@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
 use crate::region::BoundingBox;
+use crate::seed::Seed;
 
 /// What a judge found in one picture, box by box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,25 @@ pub struct Audit {
     /// The axes of the plan that this judge can't tell; they are in no subject's `values`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<Unread>,
+    /// How people were painted again, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
+}
+
+/// One time that people of a picture were painted again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Try {
+    /// The picture that came of it, by its path from the audit's folder.
+    pub image: String,
+    /// The seed of its noise.
+    pub seed: Seed,
+    /// Who was painted again.
+    pub subjects: Vec<String>,
+    /// Who was right then.
+    pub right: Vec<String>,
+    /// Whether it took the place of the picture before, because more people are right in it.
+    pub kept: bool,
 }
 
 /// The judge of an audit.

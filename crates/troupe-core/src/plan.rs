@@ -252,6 +252,18 @@ impl Document for ScenePlan {
     }
 }
 
+/// What can't be given to a subject.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {what} `{name}`; wanted one of {known}")]
+pub struct NotAssignable {
+    /// What there isn't.
+    pub what: String,
+    /// As it was asked for.
+    pub name: String,
+    /// What there is.
+    pub known: String,
+}
+
 impl Subject {
     fn check_loras(&self) -> Result<(), String> {
         let (id, loras) = (&self.id, &self.loras);
@@ -271,6 +283,38 @@ impl Subject {
 }
 
 impl ScenePlan {
+    /// Gives a subject another value on an axis that it has.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such subject, it doesn't have the axis, or the axis has no such value.
+    pub fn assign(&mut self, id: &str, axis: &str, value: &str) -> Result<(), NotAssignable> {
+        let list = |names: Vec<&str>| names.join(", ");
+        let subjects = || list(self.subjects.iter().map(|it| it.id.as_str()).collect());
+        let unknown = |what: &str, name: &str, known: String| NotAssignable {
+            what: what.to_owned(),
+            name: name.to_owned(),
+            known,
+        };
+        let Some(at) = self.subjects.iter().position(|subject| subject.id == id) else {
+            return Err(unknown("subject", id, subjects()));
+        };
+        let own = &self.subjects[at].values;
+        let Some(place) = own.iter().position(|assigned| assigned.axis == axis) else {
+            let axes = own.iter().map(|it| it.axis.as_str()).collect();
+            return Err(unknown(&format!("axis of `{id}`"), axis, list(axes)));
+        };
+        let values = self.axes.iter().filter(|proof| proof.axis == axis).flat_map(|it| &it.values);
+        if !values.clone().any(|known| known.name == value) {
+            let known = values.map(|it| it.name.as_str()).collect();
+            return Err(unknown(&format!("value of `{axis}`"), value, list(known)));
+        }
+        let assigned = &mut self.subjects[at].values[place];
+        assigned.stated &= assigned.value == value;
+        value.clone_into(&mut assigned.value);
+        Ok(())
+    }
+
     /// Height of a subject relative to an adult's: the product of what its values say.
     pub fn stature(&self, subject: &Subject) -> f64 {
         let of = |assigned: &Assigned| {

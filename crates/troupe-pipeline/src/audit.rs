@@ -170,15 +170,7 @@ impl Examiner {
                 return Err(PipelineError::Stopped);
             }
             some = true;
-            // What was painted is in the picture; a layout beside it may have been edited since.
-            let beside = || read_document(&picture.join("layout.json"));
-            let (layout, audit) = match self.audit_file(&image, None, talk) {
-                Err(PipelineError::NoLayout(_)) => {
-                    self.audit_file(&image, Some(beside()?), talk)?
-                }
-                judged => judged?,
-            };
-            write_document(&picture.join(self.which.audit_file()), &audit)?;
+            let (layout, audit) = self.audit_folder(&picture, talk)?;
             tallies.add(&layout.plan, &audit);
         }
         if !some {
@@ -188,6 +180,34 @@ impl Examiner {
         let measured = tallies.measured();
         write_measured(&folder.join(self.which.measured_file()), &measured)?;
         Ok(measured)
+    }
+
+    /// Judges the picture of a folder of a run, and writes beside it what it finds.
+    ///
+    /// # Errors
+    ///
+    /// If it is no picture, or there is no layout.
+    pub fn audit_folder(
+        &self,
+        folder: &Path,
+        talk: &mut dyn Talk,
+    ) -> Result<(Layout, Audit), PipelineError> {
+        let image = folder.join("image.png");
+        // What was painted is in the picture; a layout beside it may have been edited since.
+        let (layout, mut audit) = match self.audit_file(&image, None, talk) {
+            Err(PipelineError::NoLayout(_)) => {
+                let beside = read_document(&folder.join("layout.json"))?;
+                self.audit_file(&image, Some(beside), talk)?
+            }
+            judged => judged?,
+        };
+        let path = folder.join(self.which.audit_file());
+        if path.exists() {
+            // How the picture came to be isn't seen in it.
+            audit.tries = read_document::<Audit>(&path)?.tries;
+        }
+        write_document(&path, &audit)?;
+        Ok((layout, audit))
     }
 
     /// Says that a judge knows nothing of a painter's pictures.

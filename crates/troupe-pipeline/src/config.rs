@@ -146,6 +146,8 @@ pub struct PaintConfig {
     pub guidance_rescale: f64,
     /// How much the subjects' prompts say in their boxes.
     pub regions: RegionsConfig,
+    /// How often people of a picture whom the judge finds wrong are painted again, at most 10.
+    pub retries: u32,
     /// LoRAs, in the order in which they are added to the weights.
     pub loras: Vec<LoraConfig>,
 }
@@ -164,6 +166,7 @@ impl PaintConfig {
             Err(format!("`paint.{key}` takes {least} to {most}, and is {value}"))
         };
         within("steps", f64::from(self.steps), 1.0, 1000.0)?;
+        within("retries", f64::from(self.retries), 0.0, 10.0)?;
         if !(1..=32).contains(&self.clip_skip) {
             return Err(format!("`paint.clip_skip` takes 1 to 32, and is {}", self.clip_skip));
         }

@@ -7,7 +7,7 @@ use troupe_core::audit::Audit;
 use troupe_core::brief::BriefDocument;
 use troupe_core::document::{Document, DocumentError};
 use troupe_core::layout::{Layout, NotACanvas};
-use troupe_core::plan::ScenePlan;
+use troupe_core::plan::{NotAssignable, ScenePlan};
 use troupe_layout::LayoutError;
 use troupe_llm::{Death, GgufError, LlmError};
 use troupe_models::lora::LoraError;
@@ -81,6 +81,9 @@ pub enum PipelineError {
         /// What is wrong.
         source: GgufError,
     },
+    /// A value that can't be given to a person.
+    #[error(transparent)]
+    NotAssignable(#[from] NotAssignable),
     /// There is no room for the people.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -206,6 +209,7 @@ impl PipelineError {
             | Self::Prompt(_)
             | Self::Plan(_)
             | Self::Rejected { .. }
+            | Self::NotAssignable(_)
             | Self::Layout(_)
             | Self::Canvas(_)
             | Self::Metadata(_)
@@ -226,10 +230,11 @@ impl PipelineError {
             | Self::OtherOriginal { .. }
             | Self::Gguf { .. } => 3,
             Self::Lora(error) => blame(error.blame()),
-            Self::Audit(AuditError::Tensor(_) | AuditError::Layer(_)) => 70,
-            Self::Audit(error) => blame(error.blame()),
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
-            Self::Render(RenderError::Candle(_)) | Self::Template(_) => 70,
+            Self::Render(RenderError::Candle(_))
+            | Self::Audit(AuditError::Tensor(_))
+            | Self::Template(_) => 70,
+            Self::Audit(error) => blame(error.blame()),
             // Nothing is invalid, missing or lacking: the job failed.
             Self::Render(RenderError::NotFinite { .. } | RenderError::Flat) => 1,
             Self::Render(error) => error.blame().map_or(2, blame),

@@ -1,5 +1,7 @@
 //! Plans to layouts, for the model that will paint them.
 
+use std::str::FromStr;
+
 use troupe_core::layout::{Canvas, Layout};
 use troupe_core::plan::ScenePlan;
 use troupe_layout::{MinimumBox, Options, arrange};
@@ -8,6 +10,61 @@ use troupe_plan::refresh::refresh;
 use crate::config::CanvasChoice;
 use crate::paint::ModelFolder;
 use crate::{PipelineError, Studio};
+
+/// One value that a person is to have instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The subject's id.
+    pub subject: String,
+    /// The axis.
+    pub axis: String,
+    /// The value.
+    pub value: String,
+}
+
+impl FromStr for Change {
+    type Err = PipelineError;
+
+    /// Reads `SUBJECT.AXIS=VALUE`.
+    fn from_str(text: &str) -> Result<Self, PipelineError> {
+        let parts = text.split_once('=').and_then(|(whose, value)| {
+            let (subject, axis) = whose.split_once('.')?;
+            Some([subject.trim(), axis.trim(), value.trim()])
+        });
+        match parts.filter(|parts| parts.iter().all(|part| !part.is_empty())) {
+            Some([subject, axis, value]) => Ok(Self {
+                subject: subject.to_owned(),
+                axis: axis.to_owned(),
+                value: value.to_owned(),
+            }),
+            None => Err(PipelineError::Usage(format!(
+                "wanted SUBJECT.AXIS=VALUE, such as `s2.age=older`, and it is `{text}`"
+            ))),
+        }
+    }
+}
+
+/// The same boxes with people who have other values, and the prompts that say so.
+///
+/// # Errors
+///
+/// If a subject, axis or value isn't there, or a person's prompt was written by hand and says what it says.
+pub fn changed(layout: &Layout, changes: &[Change]) -> Result<Layout, PipelineError> {
+    let mut changed = layout.clone();
+    for Change { subject, axis, value } in changes {
+        changed.plan.assign(subject, axis, value)?;
+        if changed.plan.subjects.iter().any(|it| it.id == *subject && it.edited) {
+            return Err(PipelineError::Usage(format!(
+                "the prompt of `{subject}` was written by hand and stays as it is: change it in the plan"
+            )));
+        }
+    }
+    refresh(&mut changed.plan);
+    for (placement, subject) in changed.subjects.iter_mut().zip(&changed.plan.subjects) {
+        placement.sub_prompt.clone_from(&subject.sub_prompt);
+    }
+    Ok(changed)
+}
 
 /// How a model wants its pictures laid out.
 #[derive(Clone, Debug)]

@@ -267,6 +267,8 @@ impl Easel {
     fn named(&self, paint: &PaintConfig) -> PaintConfig {
         let mut paint = paint.clone();
         paint.model.clone_from(&self.model.name);
+        // Of a run, not of one picture of it.
+        paint.retries = 0;
         let paths = paint.loras.iter_mut().map(|lora| &mut lora.path);
         for path in paths.chain(&mut paint.embeddings).chain([&mut paint.vae]) {
             let name = Path::new(&*path).file_name();
@@ -353,7 +355,7 @@ impl Easel {
 }
 
 /// Sets how many threads compute, once in a process; 0 is as many as there are processors.
-fn use_threads(threads: usize) -> Result<(), PipelineError> {
+pub(crate) fn use_threads(threads: usize) -> Result<(), PipelineError> {
     static STARTED: OnceLock<bool> = OnceLock::new();
     let start = || rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_ok();
     if *STARTED.get_or_init(start) { Ok(()) } else { Err(PipelineError::Threads(threads)) }

@@ -1,6 +1,6 @@
 //! All stages for a list of prompts, in a folder from which an interrupted run goes on.
 //!
-//! Stage by stage: all prompts are read, then the whole batch is cast, then everything is laid out and painted. What
+//! Stage by stage: all prompts are read, then the whole batch is cast, then everything is laid out, painted and judged. What
 //! is on disk already is taken as it is, so a second call does only what is missing; every file is whole or absent.
 //!
 //! A picture's files are its own. Its `brief.json` is what it is cast from, and no other picture's; once it has a
@@ -9,6 +9,7 @@
 
 mod briefs;
 mod folder;
+mod painting;
 mod tallies;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use serde::Serialize;
 use troupe_core::brief::Brief;
 use troupe_core::document::{self, Document};
-use troupe_core::layout::Layout;
 use troupe_core::plan::ScenePlan;
 use troupe_plan::prompt::UserPrompt;
 use troupe_plan::refresh::refresh;
@@ -27,11 +27,11 @@ use troupe_render::Loras;
 pub use briefs::{brief_document, keep_rejected};
 pub use folder::{default_folder, pictures, run_hash};
 
+use self::painting::Painting;
 use self::tallies::Tallies;
+use crate::audit::{Which, write_measured};
 use crate::layout::Room;
-use crate::paint::{
-    Easel, Exchange, ModelFolder, Order, Place, Subject, check_configured, find_lora,
-};
+use crate::paint::{ModelFolder, check_configured, find_lora};
 use crate::plan::{cast_all, request};
 use crate::{PipelineError, Studio, Talk, files};
 
@@ -126,6 +126,7 @@ pub fn run(
     let model = ModelFolder::open(studio)?;
     let room = Room::new(studio, &model)?;
     check_configured(studio, &model)?;
+    let mut painting = Painting::new(studio, &model, &room)?;
     refuse_early(studio, wanted, &model)?;
     let folder = folder::open(studio, wanted)?;
     let mut failed = Vec::new();
@@ -134,10 +135,13 @@ pub fn run(
 
     briefs::read_all(studio, &mut jobs, &mut failed, talk)?;
     let tallies = plan_all(studio, wanted, &mut jobs, &mut failed)?;
-    let report = paint_all(studio, (&model, &room), &jobs, &mut failed, talk)?;
+    let (pictures, kept) = painting.all(&jobs, &mut failed, talk)?;
     tallies.write(&folder)?;
+    if let Some(measured) = painting.measured().filter(|it| 0 < it.pictures) {
+        write_measured(&folder.join(Which::First.measured_file()), &measured)?;
+    }
     failed.sort_by_key(|it: &Failure| it.picture);
-    Ok(RunReport { folder, pictures: report.0, kept: report.1, failed })
+    Ok(RunReport { folder, pictures, kept, failed })
 }
 
 /// Refuses what no picture could come of, before there is a folder.
@@ -238,75 +242,6 @@ fn plan_of(job: &Job) -> Result<ScenePlan, PipelineError> {
     let mut plan = read_document(&job.folder.join("plan.json"))?;
     refresh(&mut plan);
     Ok(plan)
-}
-
-/// Lays out and paints what is missing; returns how many pictures there are, and how many there were.
-fn paint_all(
-    studio: &Studio,
-    (model, room): (&ModelFolder, &Room),
-    jobs: &[Job],
-    failed: &mut Vec<Failure>,
-    talk: &mut dyn Talk,
-) -> Result<(usize, usize), PipelineError> {
-    let (mut pictures, mut kept) = (0, 0);
-    let mut easel: Option<Easel> = None;
-    for (index, job) in jobs.iter().enumerate().filter(|(_, job)| job.planned) {
-        let path = job.folder.join("image.png");
-        if path.exists() {
-            pictures += 1;
-            kept += 1;
-            continue;
-        }
-        if talk.stopped() {
-            return Err(PipelineError::Stopped);
-        }
-        let place = Place { picture: index + 1, of: jobs.len() };
-        let layout = plan_of(job).and_then(|plan| layout_of(room, &job.folder, &plan));
-        let painted = layout.and_then(|layout| {
-            let plan = &layout.plan;
-            let subject = Subject::Layout(&layout);
-            let asked = subject.asked();
-            // What can't paint this picture may paint the next.
-            let ready = match &mut easel {
-                Some(ready) => {
-                    ready.take_loras(studio, &asked, talk)?;
-                    ready
-                }
-                None => easel.insert(Easel::load(studio, model, &asked, talk)?),
-            };
-            for note in &plan.notes {
-                talk.note(note);
-            }
-            let order = Order { subject, seed: plan.seed, anew: None };
-            let png = ready.paint(studio, order, &Exchange::default(), place, talk)?;
-            files::write_atomically(&path, &png)?;
-            Ok(())
-        });
-        match painted {
-            Ok(()) => pictures += 1,
-            // These would befall every other picture too.
-            Err(error @ (PipelineError::Stopped | PipelineError::File(_))) => return Err(error),
-            Err(error) => failed.push(failure(index + 1, &error)),
-        }
-    }
-    Ok((pictures, kept))
-}
-
-/// The layout that is there, unless the plan has been edited since; else a new one.
-fn layout_of(room: &Room, folder: &Path, plan: &ScenePlan) -> Result<Layout, PipelineError> {
-    let path = folder.join("layout.json");
-    if path.exists() {
-        let layout: Layout = read_document(&path)?;
-        if layout.plan == *plan {
-            return Ok(layout);
-        }
-    }
-    let layout = room.lay_out(plan)?;
-    // The layout comes last: where it is, its drawing is too, wherever a run was killed.
-    let svg = troupe_layout::drawing::svg(&layout);
-    files::write_atomically(&folder.join("layout.svg"), svg.as_bytes())?;
-    write_document(&path, &layout)?;
-    Ok(layout)
 }
 
 /// Reads a document of ours.

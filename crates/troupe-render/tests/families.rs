@@ -12,8 +12,8 @@ use troupe_models::checkpoint::{ModelIndex, PipelineKind};
 use troupe_models::config::TextFile;
 use troupe_models::weights::{Bytes, ShardIndex, Weights};
 use troupe_render::{
-    Job, Loras, Noise, Options, Painter, PainterFiles, Person, Precision, RenderError, Repaint,
-    Scene, Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
+    Job, Loras, Noise, Options, Painter, PainterFiles, Person, RenderError, Repaint, Scene,
+    Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};

@@ -170,6 +170,10 @@ pub(crate) struct PaintCommand {
     /// Paint this person of a picture anew, such as s2; may be given several times
     #[arg(long, value_name = "SUBJECT", requires = "input", conflicts_with_all = ["prompt", "mask"])]
     pub(crate) only: Vec<String>,
+    /// Give a person of a picture another value, such as `s2.age=older`, and paint this person anew; may be given several
+    /// times
+    #[arg(long, value_name = "SUBJECT.AXIS=VALUE", requires = "input", conflicts_with_all = ["prompt", "mask"])]
+    pub(crate) set: Vec<String>,
     /// Paint a picture anew where this PNG of the same size is white
     #[arg(long, value_name = "FILE", requires = "input")]
     pub(crate) mask: Option<PathBuf>,
@@ -257,6 +261,9 @@ pub(crate) struct RunFlags {
     /// The seed of the run
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// How often people are painted again whom the judge finds wrong, 0 to 10
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u32>,
     #[command(flatten)]
     pub(crate) paint: PaintFlags,
 }

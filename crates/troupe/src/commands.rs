@@ -149,6 +149,7 @@ fn run_all(
 ) -> Result<u8, PipelineError> {
     let mut settings = overrides(flags.seed);
     settings.extend(override_paint(arguments, &flags.paint)?);
+    settings.extend(flags.retries.map(|it| ("paint.retries".to_owned(), it.to_string())));
     let studio = studio(arguments, &settings)?;
     let wanted = RunRequest::new(prompts, pictures, flags.subjects, flags.out.clone())?;
     let mut terminal = Terminal::new(arguments.quiet);

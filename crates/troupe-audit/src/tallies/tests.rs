@@ -93,9 +93,10 @@ fn audit(plan: &ScenePlan, found: [Option<[&str; 2]>; 3], strangers: usize) -> A
                     found: word.filter(|it| !it.is_empty()).map(str::to_owned),
                     confidence: 0.9,
                 },
-                planned_of: match verdict {
-                    Verdict::Wrong => leaked.map(|it| it.id.clone()).collect(),
-                    _ => Vec::new(),
+                planned_of: if verdict == Verdict::Wrong {
+                    leaked.map(|it| it.id.clone()).collect()
+                } else {
+                    Vec::new()
                 },
             }
         };
@@ -119,6 +120,7 @@ fn audit(plan: &ScenePlan, found: [Option<[&str; 2]>; 3], strangers: usize) -> A
         subjects: subjects.collect(),
         strangers: std::iter::repeat_with(stranger).take(strangers).collect(),
         unread: vec![Unread { axis: "mood".to_owned(), why: "it has none".to_owned() }],
+        tries: Vec::new(),
     }
 }
 

@@ -40,6 +40,7 @@ impl Default for PaintConfig {
             guidance: 5.0,
             guidance_rescale: 0.0,
             regions: RegionsConfig::default(),
+            retries: 0,
             loras: Vec::new(),
         }
     }

@@ -131,6 +131,7 @@ const PAINT: Takes = Takes::Table(&[
             key("isolate", Takes::Number(0.0, 1.0)),
         ]),
     ),
+    key("retries", Takes::Whole(0, 10)),
     key("loras", Takes::List(&LORA)),
 ]);
 

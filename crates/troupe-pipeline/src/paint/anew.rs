@@ -50,8 +50,16 @@ impl Pixels {
     ///
     /// If it isn't one, or larger than any of ours.
     pub fn read(path: &Path) -> Result<Self, PipelineError> {
-        let bytes = files::map(path)?;
-        let picture = decode(path, (*bytes).as_ref())?;
+        Self::of(path, (*files::map(path)?).as_ref())
+    }
+
+    /// Takes the bytes of a PNG file, which is or will be at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pixels::read`].
+    pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, PipelineError> {
+        let picture = decode(path, bytes)?;
         let (width, height) = (picture.width(), picture.height());
         Ok(Self { width, height, rgb: picture.into_rgb8().into_raw() })
     }
@@ -71,8 +79,15 @@ impl Original {
     ///
     /// If it isn't one, or of a size that no picture of ours has.
     pub fn read(path: &Path) -> Result<Self, PipelineError> {
-        let bytes = files::map(path)?;
-        let bytes = (*bytes).as_ref();
+        Self::of(path, (*files::map(path)?).as_ref())
+    }
+
+    /// Takes the bytes of a PNG file, which is or will be at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Original::read`].
+    pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, PipelineError> {
         let picture = decode(path, bytes)?;
         let canvas = Canvas::new(picture.width(), picture.height())?;
         let (sha256, rgb) = (sha256(bytes), picture.into_rgb8().into_raw());

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use troupe_pipeline::PipelineError;
 use troupe_pipeline::audit::{Examiner, Which};
+use troupe_pipeline::core::document;
 use troupe_pipeline::inspect;
 use troupe_pipeline::manifest::Manifest;
 use troupe_pipeline::run::{read_document, write_document};
@@ -48,7 +49,8 @@ pub(super) fn audit(arguments: &Arguments, wanted: &Wanted<'_>) -> Result<u8, Pi
         write_document(output, &audit)?;
     }
     if arguments.json {
-        print(&format!("{:#}\n", json!(audit)));
+        let written = document::write(&audit);
+        print(&written.map_err(|error| PipelineError::Usage(error.to_string()))?);
     } else {
         print(&plain(&inspect::audit(&audit)));
     }

@@ -1,12 +1,13 @@
 //! Painting: a layout, a prompt, a picture again, or a part of one anew.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::json;
 use troupe_pipeline::core::layout::Canvas;
 use troupe_pipeline::core::seed::Seed;
 use troupe_pipeline::inspect::{self, Inspected};
-use troupe_pipeline::layout::Room;
+use troupe_pipeline::layout::{Change, Room, changed};
 use troupe_pipeline::paint::{
     Anew, Easel, Exchange, ModelFolder, Order, Original, Part, PictureRecord, Place, Plain,
     Subject, mask_runs,
@@ -20,7 +21,9 @@ use crate::terminal::{Terminal, print};
 
 pub(super) fn paint(arguments: &Arguments, command: &PaintCommand) -> Result<u8, PipelineError> {
     match (&command.input, &command.prompt) {
-        (Some(input), _) if command.mask.is_some() || !command.only.is_empty() => {
+        (Some(input), _)
+            if command.mask.is_some() || !command.only.is_empty() || !command.set.is_empty() =>
+        {
             part(arguments, command, input)
         }
         (Some(_), Some(_)) => Err(PipelineError::Usage(
@@ -101,7 +104,7 @@ fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
 fn part(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u8, PipelineError> {
     let mut studio = studio(arguments, &override_paint(arguments, &command.paint)?)?;
     if command.of.is_some() {
-        let text = "--of repeats a repainting, which --only and --mask don't";
+        let text = "--of repeats a repainting, which --only, --set and --mask don't";
         return Err(PipelineError::Usage(text.to_owned()));
     }
     let original = Original::read(input)?;
@@ -117,19 +120,32 @@ fn part(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
     }
     let prompted = command.prompt.as_deref().map(|prompt| prompted(prompt, original.canvas));
     let prompted = prompted.transpose()?;
-    let subject = match (&prompted, &record) {
-        (Some(plain), _) => Subject::Plain(plain),
-        (None, Some(record)) => shown(record, input)?,
-        (None, None) => {
+    let changes: Vec<Change> =
+        command.set.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let with_changes = match record.as_ref().and_then(|record| record.layout.as_ref()) {
+        Some(layout) if !changes.is_empty() => Some(changed(layout, &changes)?),
+        Some(_) | None => None,
+    };
+    let subject = match (&prompted, &with_changes, &record) {
+        (Some(plain), ..) => Subject::Plain(plain),
+        (None, Some(layout), _) => Subject::Layout(layout),
+        (None, None, Some(record)) => shown(record, input)?,
+        (None, None, None) => {
             return Err(PipelineError::Usage(format!(
                 "`{}` wasn't painted by this program; say with --mask and --prompt where to paint what",
                 input.display()
             )));
         }
     };
-    let (part, name) = match &command.mask {
-        Some(mask) => (Part::Mask(mask_runs(mask, original.canvas)?), "mask".to_owned()),
-        None => (Part::Subjects(command.only.clone()), command.only.join("/")),
+    let (part, name) = if let Some(mask) = &command.mask {
+        (Part::Mask(mask_runs(mask, original.canvas)?), "mask".to_owned())
+    } else {
+        let mut people = command.only.clone();
+        people.extend(changes.into_iter().map(|change| change.subject));
+        let mut once = BTreeSet::new();
+        people.retain(|id| once.insert(id.clone()));
+        let name = people.join("/");
+        (Part::Subjects(people), name)
     };
     let anew = Anew::new(original, part, command.feather, subject)?;
     let before = record.as_ref().map_or(Seed(studio.config.run.seed), |record| record.seed);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where its own files do")]
 
+mod audit;
 mod bad_documents;
 mod bad_weights;
 mod commands;
