@@ -42,8 +42,14 @@ struct Wanted {
 }
 
 fn main() {
-    let wanted = wanted();
+    let mut wanted = wanted();
     fs::create_dir_all(&wanted.out).unwrap();
+    // The program is run in there.
+    wanted.out = wanted.out.canonicalize().unwrap();
+    let path = wanted.model.as_deref().and_then(|model| fs::canonicalize(model).ok());
+    if let Some(path) = path {
+        wanted.model = Some(path.display().to_string());
+    }
     let prompts: Vec<String> = (0..wanted.pictures).map(prompt).collect();
     let file = wanted.out.join("prompts.txt");
     fs::write(&file, prompts.join("\n")).unwrap();

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use troupe_pipeline::core::audit::Audit;
 
 /// See `README.md`.
 pub(crate) const METHODS: [&str; 8] = [
@@ -34,9 +35,9 @@ pub(crate) struct Scored {
     /// How often the UNet was asked.
     pub(crate) passes: usize,
     pub(crate) layout: Value,
-    pub(crate) audit: Value,
+    pub(crate) audit: Audit,
     /// For `changed`: the audit of the picture before, and who was changed.
-    pub(crate) before: Option<(Value, String)>,
+    pub(crate) before: Option<(Audit, String)>,
 }
 
 impl<'a> Bench<'a> {
@@ -172,7 +173,7 @@ impl<'a> Bench<'a> {
     }
 
     /// What the second judge finds.
-    fn audit(&self, image: &Path, layout: &Path) -> Value {
+    fn audit(&self, image: &Path, layout: &Path) -> Audit {
         let mut command = self.troupe(&["--quiet", "audit", "--second", "--json"]);
         let done = command.arg(image).arg("--layout").arg(layout).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

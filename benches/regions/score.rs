@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use troupe_pipeline::core::audit::{Reading, SubjectAudit, Verdict};
 
 use crate::method::Scored;
 
 /// The rows of the table: which numbers of people.
 const SIZES: [(&str, usize, usize); 4] =
     [("1", 1, 1), ("2 to 5", 2, 5), ("6 to 8", 6, 8), ("all", 1, 8)];
+
+/// The axis whose shares are held against what is found.
+const TONE: &str = "skin tone";
 
 /// A number of things that are so, of how many.
 #[derive(Default)]
@@ -58,31 +61,28 @@ fn line(out: &mut String, method: &str, size: &str, those: &[&Scored]) {
     let mut tones: Vec<(String, f64, usize)> = Vec::new();
     let mut told = 0;
     for it in those {
-        let subjects = it.audit["subjects"].as_array().unwrap();
-        let beside = it.audit["strangers"].as_array().map_or(0, Vec::len);
-        strangers += beside;
+        strangers += it.audit.strangers.len();
         passes += it.passes;
         seconds.extend(it.seconds);
-        count.add(beside == 0 && subjects.iter().all(|it| it["presence"] == "one"));
-        for subject in subjects {
-            let readings =
-                [&subject["noun"], value(subject, "skin tone"), value(subject, "gender")];
+        count.add(it.audit.count_is_right());
+        for subject in &it.audit.subjects {
+            let readings = [subject.noun.as_ref(), on(subject, TONE), on(subject, "gender")];
             for (part, reading) in of.iter_mut().zip(readings) {
                 // What a drawing hides is neither right nor wrong.
-                if !reading.is_null() && reading["verdict"] != "not_visible" {
-                    part.add(reading["verdict"] == "right");
+                if let Some(reading) = reading.filter(|it| it.verdict != Verdict::NotVisible) {
+                    part.add(reading.verdict == Verdict::Right);
                 }
             }
-            let good = |it: &&Value| {
-                it.is_null() || it["verdict"] == "right" || it["verdict"] == "not_visible"
-            };
-            all.add(subject["presence"] == "one" && readings.iter().all(good));
+            all.add(subject.is_right());
         }
         count_tones(it, &mut tones, &mut told);
         if let Some((before, changed)) = &it.before {
-            for (old, new) in before["subjects"].as_array().unwrap().iter().zip(subjects) {
-                if old["id"] != **changed && old["presence"] == "one" {
-                    flips.add(value(old, "skin tone")["found"] != value(new, "skin tone")["found"]);
+            for (old, new) in before.subjects.iter().zip(&it.audit.subjects) {
+                let found = |it| on(it, TONE).and_then(|reading| reading.found.clone());
+                if old.id != *changed
+                    && let (Some(old), Some(new)) = (found(old), found(new))
+                {
+                    flips.add(old != new);
                 }
             }
         }
@@ -122,7 +122,7 @@ fn line(out: &mut String, method: &str, size: &str, those: &[&Scored]) {
 /// Adds the skin tones that were wanted of a picture, and those that were found.
 fn count_tones(it: &Scored, tones: &mut Vec<(String, f64, usize)>, told: &mut usize) {
     let axes = it.layout["plan"]["axes"].as_array().unwrap();
-    let tallies = axes.iter().filter(|axis| axis["axis"] == "skin tone");
+    let tallies = axes.iter().filter(|axis| axis["axis"] == TONE);
     for tally in tallies.flat_map(|axis| axis["cells"][0]["tallies"].as_array().unwrap()) {
         let name = tally["value"].as_str().unwrap();
         let at = tones.iter().position(|(known, ..)| known == name).unwrap_or_else(|| {
@@ -131,18 +131,22 @@ fn count_tones(it: &Scored, tones: &mut Vec<(String, f64, usize)>, told: &mut us
         });
         tones[at].1 += tally["target"].as_f64().unwrap();
     }
-    for subject in it.audit["subjects"].as_array().unwrap() {
-        let Some(found) = value(subject, "skin tone")["found"].as_str() else { continue };
+    for subject in &it.audit.subjects {
+        let Some(found) = on(subject, TONE).and_then(|reading| reading.found.as_ref()) else {
+            continue;
+        };
         *told += 1;
-        if let Some((.., count)) = tones.iter_mut().find(|(known, ..)| known == found) {
-            *count += 1;
-        }
+        let at = tones.iter().position(|(known, ..)| known == found).unwrap_or_else(|| {
+            tones.push((found.clone(), 0.0, 0));
+            tones.len() - 1
+        });
+        tones[at].2 += 1;
     }
 }
 
-fn value<'a>(subject: &'a Value, axis: &str) -> &'a Value {
-    let values = subject["values"].as_array().unwrap();
-    values.iter().find(|it| it["axis"] == axis).unwrap_or(&Value::Null)
+fn on<'a>(subject: &'a SubjectAudit, axis: &str) -> Option<&'a Reading> {
+    let value = subject.values.iter().find(|value| value.axis == axis)?;
+    Some(&value.reading)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of people")]

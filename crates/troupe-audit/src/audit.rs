@@ -19,7 +19,7 @@ const STRIDE: f64 = 1.0 / 3.0;
 const COVERED: f64 = 0.4;
 /// The most windows that are looked into, in each direction.
 const MOST_WINDOWS: usize = 40;
-/// How sure a judge must be that somebody is where nobody was planned. Of 96 drawn scenes of two to six people the first
+/// How sure a judge must be that one person, or that several, are where nobody was planned. Of 96 drawn scenes of two to six people the first
 /// judge then sees somebody too many in 4, and misses 6 of 96 people who stand in no box; at 0.5 it is 15 and 3.
 const SURE: f32 = 0.95;
 /// What a judge sees beyond the edge of a picture.
@@ -27,7 +27,7 @@ const GREY: u8 = 128;
 /// The part of a window that another shares, from which on who is in them is the same person.
 const SAME: f64 = 0.2;
 
-/// Judges every box of a layout, and what lies between them.
+/// Judges every box of a layout, and what lies between them; `hash` is the SHA-256 of the picture's file.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ const SAME: f64 = 0.2;
 pub fn audit(
     judge: &Judge,
     by: JudgedBy,
-    picture: &Picture<'_>,
+    (picture, hash): (&Picture<'_>, &str),
     layout: &Layout,
 ) -> Result<Audit, AuditError> {
     let plan = &layout.plan;
@@ -49,6 +49,7 @@ pub fn audit(
     let boxes: Vec<BoundingBox> = placed.iter().map(|it| it.bounds).collect();
     Ok(Audit {
         schema: Audit::SCHEMA.to_owned(),
+        picture: hash.to_owned(),
         judge: by,
         subjects: subjects.collect(),
         strangers: strangers(judge, picture, &boxes)?,
@@ -72,7 +73,7 @@ fn of_subject(
     let finding =
         |attribute: &str| verdict.attributes.iter().find(|finding| finding.attribute == attribute);
     let alone = presence == Presence::One;
-    let noun = reader.noun(&subject.noun).and_then(|(attribute, _)| {
+    let noun = reader.noun(&subject.noun).and_then(|attribute| {
         let word = |judged: &str| {
             if judged.eq_ignore_ascii_case(&subject.noun) {
                 subject.noun.clone()
@@ -139,12 +140,12 @@ fn strangers(
     let rgb = without(picture, boxes);
     let picture = Picture::new(&rgb, picture.width(), picture.height())?;
     let mut found = Vec::new();
-    for window in windows(boxes) {
-        for verdict in judge.judge_elsewhere(&picture, window, boxes)? {
-            let somebody = matches!(verdict.presence, Some(Number::One | Number::More));
-            if somebody && SURE <= verdict.confidence {
-                found.push(Stranger { bounds: window, confidence: verdict.confidence });
-            }
+    let windows = windows(boxes);
+    let verdicts = judge.judge_elsewhere(&picture, &windows, boxes)?;
+    for (&bounds, verdict) in windows.iter().zip(verdicts) {
+        let somebody = matches!(verdict.presence, Some(Number::One | Number::More));
+        if somebody && SURE <= verdict.confidence {
+            found.push(Stranger { bounds, confidence: verdict.confidence });
         }
     }
     // Of equals the first, from the top left.

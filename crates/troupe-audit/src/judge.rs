@@ -147,7 +147,7 @@ impl Judge {
         self.verdicts(&crops.collect::<Vec<_>>())
     }
 
-    /// Judges a part of the picture where nobody was planned; `others` are the boxes of everybody.
+    /// Judges parts of the picture where nobody was planned; `others` are the boxes of everybody.
     ///
     /// # Errors
     ///
@@ -155,10 +155,16 @@ impl Judge {
     pub fn judge_elsewhere(
         &self,
         picture: &Picture<'_>,
-        bounds: BoundingBox,
+        parts: &[BoundingBox],
         others: &[BoundingBox],
     ) -> Result<Vec<Verdict>, AuditError> {
-        self.verdicts(&[crop(picture, bounds, others, &[])])
+        let mut verdicts = Vec::with_capacity(parts.len());
+        // Crops are much larger than boxes.
+        for parts in parts.chunks(BATCH) {
+            let crops = parts.iter().map(|&bounds| crop(picture, bounds, others, &[]));
+            verdicts.append(&mut self.verdicts(&crops.collect::<Vec<_>>())?);
+        }
+        Ok(verdicts)
     }
 
     fn verdicts(&self, crops: &[Vec<f32>]) -> Result<Vec<Verdict>, AuditError> {
@@ -224,7 +230,10 @@ fn answer(head: &Head, logits: &[f32]) -> (Option<usize>, f32) {
         }
     }
     let sum: f32 = logits.iter().map(|it| ((it - best.1) / head.temperature).exp()).sum();
-    let confidence = 1.0 / sum;
+    let confidence = Some(1.0 / sum).filter(|it| it.is_finite()).unwrap_or(0.0);
+    if confidence <= 0.0 {
+        return (None, 0.0);
+    }
     ((head.threshold <= confidence).then_some(best.0), confidence)
 }
 

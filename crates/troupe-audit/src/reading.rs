@@ -54,11 +54,11 @@ impl<'a> Reader<'a> {
         self.axes.iter().find(|axis| axis.axis == name)
     }
 
-    /// The attribute and its value by which a noun is told, if the judge knows it.
-    pub(crate) fn noun(&self, noun: &str) -> Option<(&'a str, &'a str)> {
+    /// The attribute by which a noun is told, if the judge knows it.
+    pub(crate) fn noun(&self, noun: &str) -> Option<&'a str> {
         let role = self.role?;
-        let known = role.values.iter().find(|value| value.eq_ignore_ascii_case(noun))?;
-        Some((&role.name, known))
+        let known = role.values.iter().any(|value| value.eq_ignore_ascii_case(noun));
+        known.then_some(role.name.as_str())
     }
 }
 
@@ -122,10 +122,11 @@ fn meaning<'a>(value: &ValueDefinition, head: &'a Head) -> Option<&'a str> {
 fn only_value<'a>(said: &[String], values: &'a [String]) -> Option<&'a str> {
     let places = values.iter().flat_map(|value| {
         let wanted = words(value);
-        let starts = 0..(said.len() + 1).saturating_sub(wanted.len());
-        let found = starts.filter(move |&at| said[at..at + wanted.len()] == wanted[..]);
-        let length = words(value).len();
-        found.map(move |at| (value.as_str(), at, at + length)).collect::<Vec<_>>()
+        // A value without words is said by nothing.
+        let starts =
+            0..if wanted.is_empty() { 0 } else { (said.len() + 1).saturating_sub(wanted.len()) };
+        let found = starts.filter(|&at| said[at..at + wanted.len()] == wanted[..]);
+        found.map(|at| (value.as_str(), at, at + wanted.len())).collect::<Vec<_>>()
     });
     let places: Vec<(&str, usize, usize)> = places.collect();
     let within = |inner: &(&str, usize, usize), outer: &(&str, usize, usize)| {

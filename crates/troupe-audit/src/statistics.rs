@@ -1,16 +1,16 @@
 //! How far what was found is from the shares that were wanted.
 //!
-//! Each takes pairs of a share, which add up to one, and a count.
+//! Each takes pairs of a share, which add up to one, and a count; it is `None` where nothing was counted or wanted.
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-/// Half of the sum of all differences between the counts' shares and those wanted, 0 to 1; `None` of no counts.
+/// Half of the sum of all differences between the counts' shares and those wanted, 0 to 1.
 pub(crate) fn total_variation(cells: &[(f64, u64)]) -> Option<f64> {
     let all = total(cells)?;
     Some(cells.iter().map(|&(share, count)| (real(count) / all - share).abs()).sum::<f64>() / 2.0)
 }
 
-/// Kullback's and Leibler's divergence of the counts' shares from those wanted, in nats. `None` of no counts, and where
+/// Kullback's and Leibler's divergence of the counts' shares from those wanted, in nats. `None` also where
 /// something was found of which nothing was wanted: then it is infinite.
 pub(crate) fn kullback_leibler(cells: &[(f64, u64)]) -> Option<f64> {
     let all = total(cells)?;
@@ -23,7 +23,7 @@ pub(crate) fn kullback_leibler(cells: &[(f64, u64)]) -> Option<f64> {
 }
 
 /// How probable counts at least as far from the shares would be if each person were drawn by them on their own: Pearson's
-/// χ² test. Quotas are nearer than dice, so that a plan's own counts have values near 1. `None` of fewer than two shares.
+/// χ² test. Quotas are nearer than dice, so that a plan's own counts have values near 1. `None` also of fewer than two shares.
 pub(crate) fn chi_squared(cells: &[(f64, u64)]) -> Option<f64> {
     let all = total(cells)?;
     if cells.iter().any(|&(share, count)| share <= 0.0 && 0 < count) {
@@ -40,6 +40,9 @@ pub(crate) fn chi_squared(cells: &[(f64, u64)]) -> Option<f64> {
 }
 
 fn total(cells: &[(f64, u64)]) -> Option<f64> {
+    if !cells.iter().any(|(share, _)| 0.0 < *share) {
+        return None;
+    }
     let all: u64 = cells.iter().map(|(_, count)| count).sum();
     (0 < all).then(|| real(all))
 }
@@ -81,6 +84,7 @@ mod tests {
         assert_eq!(chi_squared(&[(1.0, 9)]), None);
         for measure in [total_variation, kullback_leibler, chi_squared] {
             assert_eq!(measure(&[(0.5, 0), (0.5, 0)]), None);
+            assert_eq!(measure(&[(0.0, 3), (0.0, 0)]), None);
         }
     }
 }

@@ -120,7 +120,7 @@ impl Tallies {
             let all: u64 = pair.cells.iter().map(|cell| cell.planned).sum();
             let share = |cell: &PairCell| (real(cell.planned) / real(all), cell.found);
             let cells: Vec<(f64, u64)> = pair.cells.iter().map(share).collect();
-            PairMeasured { total_variation: total_variation(&cells), ..pair.clone() }
+            PairMeasured { total_variation: total_variation(&cells).map(rounded), ..pair.clone() }
         };
         Measured {
             schema: "troupe.measured/1",

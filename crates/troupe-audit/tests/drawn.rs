@@ -34,7 +34,7 @@ fn audited(layout: &Layout) -> Audit {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let rgb = picture.into_rgb8().into_raw();
     let by = JudgedBy { name: "first".to_owned(), hash: String::new() };
-    audit(&judge(), by, &Picture::new(&rgb, width, height).unwrap(), layout).unwrap()
+    audit(&judge(), by, (&Picture::new(&rgb, width, height).unwrap(), "hash"), layout).unwrap()
 }
 
 fn verdict(subject: &SubjectAudit, axis: &str) -> (Verdict, Option<String>, Vec<String>) {
@@ -52,6 +52,7 @@ fn everybody_is_who_was_planned() {
     }
     let unread: Vec<&str> = audit.unread.iter().map(|it| it.axis.as_str()).collect();
     assert_eq!(unread, ["mood"]);
+    assert!(audit.is_of("hash", &layout().plan) && !audit.is_of("other", &layout().plan));
     // What is written is read again.
     let text = document::write(&audit).unwrap();
     assert_eq!(document::read::<Audit>(&text).unwrap(), audit);

@@ -127,9 +127,9 @@ fn a_box_by_itself_is_seen_as_it_is_in_an_empty_layout() {
     let picture = Picture::new(&rgb, WIDTH, HEIGHT).unwrap();
     let judge = judge("residual");
     let alone = judge.judge(&picture, &placed[..1]).unwrap();
-    let elsewhere = judge.judge_elsewhere(&picture, placed[0].bounds, &[]).unwrap();
+    let elsewhere = judge.judge_elsewhere(&picture, &[placed[0].bounds], &[]).unwrap();
     assert_eq!(alone, elsewhere);
-    let hidden = judge.judge_elsewhere(&picture, placed[0].bounds, &[placed[1].bounds]).unwrap();
+    let hidden = judge.judge_elsewhere(&picture, &[placed[0].bounds], &[placed[1].bounds]).unwrap();
     assert_ne!(alone, hidden);
     assert_eq!(judge.judge(&picture, &[]).unwrap(), []);
 }

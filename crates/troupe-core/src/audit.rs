@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
+use crate::plan::ScenePlan;
 use crate::region::BoundingBox;
 use crate::seed::Seed;
 
@@ -12,6 +13,8 @@ use crate::seed::Seed;
 pub struct Audit {
     /// [`Document::SCHEMA`].
     pub schema: String,
+    /// The SHA-256 of the picture's file.
+    pub picture: String,
     /// Who judged.
     pub judge: JudgedBy,
     /// One entry for each subject of the plan, in its order.
@@ -134,7 +137,7 @@ pub struct Stranger {
     /// Where.
     #[serde(rename = "box")]
     pub bounds: BoundingBox,
-    /// How probable it is that somebody is there, 0 to 1.
+    /// How probable the likeliest number of people there is, 0 to 1.
     pub confidence: f32,
 }
 
@@ -152,6 +155,16 @@ impl Document for Audit {
     const SCHEMA: &'static str = "troupe.audit/1";
 
     fn check(&self) -> Result<(), String> {
+        let readings = |subject: &SubjectAudit| {
+            let values = subject.values.iter().map(|value| value.reading.confidence);
+            let noun = subject.noun.iter().map(|noun| noun.confidence);
+            noun.chain(values).chain([subject.confidence]).collect::<Vec<_>>()
+        };
+        let strangers = self.strangers.iter().map(|it| it.confidence);
+        let mut all = self.subjects.iter().flat_map(readings).chain(strangers);
+        if let Some(confidence) = all.find(|it| !(0.0..=1.0).contains(it)) {
+            return Err(format!("a confidence takes 0 to 1, and is {confidence}"));
+        }
         for (index, subject) in self.subjects.iter().enumerate() {
             if self.subjects[..index].iter().any(|other| other.id == subject.id) {
                 return Err(format!("two subjects have the id `{}`", subject.id));
@@ -162,6 +175,12 @@ impl Document for Audit {
 }
 
 impl Audit {
+    /// Whether it is of the picture with this SHA-256, and of the people of this plan.
+    pub fn is_of(&self, picture: &str, plan: &ScenePlan) -> bool {
+        let ids = self.subjects.iter().map(|it| &it.id);
+        self.picture == picture && ids.eq(plan.subjects.iter().map(|it| &it.id))
+    }
+
     /// Whether as many people are there as were planned, each in a box of their own.
     pub fn count_is_right(&self) -> bool {
         let alone = |subject: &SubjectAudit| subject.presence == Presence::One;

@@ -1,5 +1,6 @@
 //! Finished pictures to audits: the judge's files, one picture, and all of a run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use troupe_audit::{Judge, Measured, Picture, Tallies};
@@ -11,7 +12,7 @@ use troupe_models::weights::Weights;
 
 use crate::config::AuditConfig;
 use crate::inspect;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestError};
 use crate::paint::Pixels;
 use crate::run::{self, read_document, write_document};
 use crate::{PipelineError, Talk, files};
@@ -20,10 +21,9 @@ use crate::{PipelineError, Talk, files};
 const LARGEST: u64 = 1 << 20;
 
 /// Which of a pair of judges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     /// By which people are painted again.
-    #[default]
     First,
     /// For scores: nothing that is tuned or painted again looks at it.
     Second,
@@ -37,6 +37,17 @@ pub struct Examiner {
     which: Which,
     /// The painters whose pictures it was made for; empty where that isn't known.
     painters: Vec<String>,
+}
+
+/// What was found in a picture.
+#[derive(Debug)]
+pub struct Judged {
+    /// The painter's name, if the picture says it.
+    pub painter: Option<String>,
+    /// The layout that was painted.
+    pub layout: Layout,
+    /// What was found.
+    pub audit: Audit,
 }
 
 impl Which {
@@ -77,9 +88,9 @@ impl Examiner {
         let (config, weights) = (format!("{stem}.json"), format!("{stem}.safetensors"));
         found.check(&config)?;
         let config = found.path.join(config);
-        let text = files::read_text(&config, LARGEST)?;
+        let text = files::read_text(&config, LARGEST).map_err(ManifestError::from)?;
         let path = found.path.join(&weights);
-        let bytes = files::map(&path)?;
+        let bytes = files::map(&path).map_err(ManifestError::from)?;
         let hash = sha256_of_file(&bytes);
         found.compare(&weights, || Ok(hash.clone()))?;
         let weights = Weights::new(&path.display().to_string(), bytes)
@@ -103,16 +114,38 @@ impl Examiner {
         painter: &str,
         which: Which,
     ) -> Result<Option<Self>, PipelineError> {
-        let knows = |painters: &[String]| painters.iter().any(|it| it == painter);
         let name = match audit.judge.as_str() {
             "none" => None,
-            "auto" => {
-                let entry = manifest.judge.iter().find(|entry| knows(&entry.painters));
-                entry.map(|entry| entry.name.as_str())
-            }
+            "auto" => who_knows(manifest, painter),
             name => Some(name),
         };
         name.map(|name| Self::load(manifest, name, which)).transpose()
+    }
+
+    /// The judge for a picture or a run folder: the one that the configuration names, else one that knows the painter, else
+    /// the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Examiner::load`], and if it is neither picture nor run folder.
+    pub fn for_pictures(
+        manifest: &Manifest,
+        audit: &AuditConfig,
+        path: &Path,
+        which: Which,
+    ) -> Result<Self, PipelineError> {
+        if !["auto", "none"].contains(&audit.judge.as_str()) {
+            return Self::load(manifest, &audit.judge, which);
+        }
+        let image = if path.is_dir() {
+            run::pictures(path)?.into_iter().map(|it| it.join("image.png")).find(|it| it.is_file())
+        } else {
+            Some(path.to_owned())
+        };
+        let record = image.and_then(|image| inspect::picture(&image).ok());
+        let knows = record.and_then(|it| who_knows(manifest, &it.model.name));
+        let first = || manifest.judge.first().map_or("starter", |entry| entry.name.as_str());
+        Self::load(manifest, knows.unwrap_or_else(first), which)
     }
 
     /// Judges a picture by the layout from which it was painted.
@@ -124,10 +157,11 @@ impl Examiner {
         let side = |pixels: u32| usize::try_from(pixels).unwrap_or(usize::MAX);
         let (width, height) = (side(pixels.width), side(pixels.height));
         let picture = Picture::new(&pixels.rgb, width, height)?;
-        Ok(troupe_audit::audit(&self.judge, self.by.clone(), &picture, layout)?)
+        let by = self.by.clone();
+        Ok(troupe_audit::audit(&self.judge, by, (&picture, &pixels.sha256), layout)?)
     }
 
-    /// Judges a picture of a file, by a layout or by that which the picture carries; returns the layout, too.
+    /// Judges a picture of a file, by a layout or by that which the picture carries.
     ///
     /// # Errors
     ///
@@ -136,21 +170,17 @@ impl Examiner {
         &self,
         image: &Path,
         layout: Option<Layout>,
-        talk: &mut dyn Talk,
-    ) -> Result<(Layout, Audit), PipelineError> {
+    ) -> Result<Judged, PipelineError> {
         let pixels = Pixels::read(image)?;
-        let record = match inspect::picture(image) {
-            Ok(record) => Some(record),
-            Err(PipelineError::NoLayout(_)) => None,
+        let (painter, carried) = match inspect::picture(image) {
+            Ok(record) => (Some(record.model.name), record.layout),
+            // Whatever else it says of itself, it can be judged by a layout that is given.
+            Err(_) if layout.is_some() => (None, None),
             Err(error) => return Err(error),
         };
-        if let Some(record) = &record {
-            self.warn_of_strange_style(&record.model.name, talk);
-        }
-        let carried = record.and_then(|record| record.layout);
         let layout = layout.or(carried).ok_or_else(|| PipelineError::NoLayout(image.to_owned()))?;
         let audit = self.audit(&pixels, &layout)?;
-        Ok((layout, audit))
+        Ok(Judged { painter, layout, audit })
     }
 
     /// Judges every finished picture of a run; writes what it finds beside each and the sums into the run's folder.
@@ -160,24 +190,27 @@ impl Examiner {
     /// If there is no picture, or one can't be judged.
     pub fn audit_run(&self, folder: &Path, talk: &mut dyn Talk) -> Result<Measured, PipelineError> {
         let mut tallies = Tallies::default();
-        let mut some = false;
+        let mut painters = BTreeSet::new();
         for picture in run::pictures(folder)? {
-            let image = picture.join("image.png");
-            if !image.is_file() {
+            if !picture.join("image.png").is_file() {
                 continue;
             }
             if talk.stopped() {
                 return Err(PipelineError::Stopped);
             }
-            some = true;
-            let (layout, audit) = self.audit_folder(&picture, talk)?;
+            let Judged { painter, layout, audit } = self.audit_folder(&picture)?;
+            if let Some(painter) = painter
+                && painters.insert(painter.clone())
+            {
+                self.warn_of_strange_style(&painter, talk);
+            }
             tallies.add(&layout.plan, &audit);
         }
-        if !some {
+        let measured = tallies.measured();
+        if measured.pictures == 0 {
             let text = format!("`{}` is no run folder with a picture in it", folder.display());
             return Err(PipelineError::Usage(text));
         }
-        let measured = tallies.measured();
         write_measured(&folder.join(self.which.measured_file()), &measured)?;
         Ok(measured)
     }
@@ -187,31 +220,26 @@ impl Examiner {
     /// # Errors
     ///
     /// If it is no picture, or there is no layout.
-    pub fn audit_folder(
-        &self,
-        folder: &Path,
-        talk: &mut dyn Talk,
-    ) -> Result<(Layout, Audit), PipelineError> {
+    pub(crate) fn audit_folder(&self, folder: &Path) -> Result<Judged, PipelineError> {
         let image = folder.join("image.png");
         // What was painted is in the picture; a layout beside it may have been edited since.
-        let (layout, mut audit) = match self.audit_file(&image, None, talk) {
+        let mut judged = match self.audit_file(&image, None) {
             Err(PipelineError::NoLayout(_)) => {
-                let beside = read_document(&folder.join("layout.json"))?;
-                self.audit_file(&image, Some(beside), talk)?
+                self.audit_file(&image, Some(read_document(&folder.join("layout.json"))?))?
             }
             judged => judged?,
         };
         let path = folder.join(self.which.audit_file());
-        if path.exists() {
-            // How the picture came to be isn't seen in it.
-            audit.tries = read_document::<Audit>(&path)?.tries;
-        }
-        write_document(&path, &audit)?;
-        Ok((layout, audit))
+        // How the picture came to be isn't seen in it.
+        let before = read_document::<Audit>(&path).ok();
+        let before = before.filter(|it| it.is_of(&judged.audit.picture, &judged.layout.plan));
+        judged.audit.tries = before.map(|it| it.tries).unwrap_or_default();
+        write_document(&path, &judged.audit)?;
+        Ok(judged)
     }
 
     /// Says that a judge knows nothing of a painter's pictures.
-    fn warn_of_strange_style(&self, painter: &str, talk: &mut dyn Talk) {
+    pub fn warn_of_strange_style(&self, painter: &str, talk: &mut dyn Talk) {
         if !self.painters.is_empty() && !self.painters.iter().any(|it| it == painter) {
             talk.note(&format!(
                 "the judge `{}` knows pictures of {} only, and what it says of one by `{painter}` may mean nothing",
@@ -222,12 +250,19 @@ impl Examiner {
     }
 }
 
+/// The judge who knows a painter, by name.
+fn who_knows<'a>(manifest: &'a Manifest, painter: &str) -> Option<&'a str> {
+    let knows = |painters: &[String]| painters.iter().any(|it| it == painter);
+    let entry = manifest.judge.iter().find(|entry| knows(&entry.painters));
+    entry.map(|entry| entry.name.as_str())
+}
+
 /// Writes the sums of a run.
 ///
 /// # Errors
 ///
 /// If the file can't be written.
-pub fn write_measured(path: &Path, measured: &Measured) -> Result<(), PipelineError> {
+pub(crate) fn write_measured(path: &Path, measured: &Measured) -> Result<(), PipelineError> {
     let text = serde_json::to_string_pretty(measured).map_err(|error| {
         PipelineError::Usage(format!("`{}` can't be written: {error}", path.display()))
     })?;

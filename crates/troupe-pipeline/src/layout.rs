@@ -53,15 +53,20 @@ pub fn changed(layout: &Layout, changes: &[Change]) -> Result<Layout, PipelineEr
     let mut changed = layout.clone();
     for Change { subject, axis, value } in changes {
         changed.plan.assign(subject, axis, value)?;
-        if changed.plan.subjects.iter().any(|it| it.id == *subject && it.edited) {
-            return Err(PipelineError::Usage(format!(
-                "the prompt of `{subject}` was written by hand and stays as it is: change it in the plan"
-            )));
-        }
     }
     refresh(&mut changed.plan);
-    for (placement, subject) in changed.subjects.iter_mut().zip(&changed.plan.subjects) {
-        placement.sub_prompt.clone_from(&subject.sub_prompt);
+    let people = layout.plan.subjects.iter().zip(&changed.plan.subjects);
+    for (placement, (before, after)) in changed.subjects.iter_mut().zip(people) {
+        if !changes.iter().any(|change| change.subject == placement.id) {
+            continue;
+        }
+        if before.edited || placement.sub_prompt != before.sub_prompt {
+            return Err(PipelineError::Usage(format!(
+                "the prompt of `{}` was written by hand and stays as it is: `{}`",
+                placement.id, placement.sub_prompt
+            )));
+        }
+        placement.sub_prompt.clone_from(&after.sub_prompt);
     }
     Ok(changed)
 }

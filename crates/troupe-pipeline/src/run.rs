@@ -1,7 +1,8 @@
 //! All stages for a list of prompts, in a folder from which an interrupted run goes on.
 //!
 //! Stage by stage: all prompts are read, then the whole batch is cast, then everything is laid out, painted and judged. What
-//! is on disk already is taken as it is, so a second call does only what is missing; every file is whole or absent.
+//! is on disk already is taken as it is, so a second call does only what is missing; every file is whole or absent. Tries of
+//! a picture that isn't finished are painted once more.
 //!
 //! A picture's files are its own. Its `brief.json` is what it is cast from, and no other picture's; once it has a
 //! `plan.json`, that holds, with the brief in it; a plan is read when its picture's turn comes. Memory holds the cast of
@@ -126,7 +127,7 @@ pub fn run(
     let model = ModelFolder::open(studio)?;
     let room = Room::new(studio, &model)?;
     check_configured(studio, &model)?;
-    let mut painting = Painting::new(studio, &model, &room)?;
+    let mut painting = Painting::new(studio, &model, &room, talk)?;
     refuse_early(studio, wanted, &model)?;
     let folder = folder::open(studio, wanted)?;
     let mut failed = Vec::new();
@@ -181,11 +182,12 @@ fn refuse_early(
     Ok(())
 }
 
-/// Removes what a killed run was writing; a picture is the last thing in its folder.
+/// Removes what a killed run was writing.
 fn sweep(folder: &Path, jobs: &[Job]) -> Result<(), PipelineError> {
     files::remove_unfinished(folder)?;
-    for job in jobs.iter().filter(|job| !job.folder.join("image.png").exists()) {
+    for job in jobs {
         files::remove_unfinished(&job.folder)?;
+        files::remove_unfinished(&job.folder.join("tries"))?;
     }
     Ok(())
 }

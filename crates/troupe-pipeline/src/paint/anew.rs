@@ -41,6 +41,8 @@ pub struct Pixels {
     pub height: u32,
     /// Red, green and blue, row by row from the top.
     pub rgb: Vec<u8>,
+    /// The SHA-256 of the file.
+    pub sha256: String,
 }
 
 impl Pixels {
@@ -61,7 +63,8 @@ impl Pixels {
     pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, PipelineError> {
         let picture = decode(path, bytes)?;
         let (width, height) = (picture.width(), picture.height());
-        Ok(Self { width, height, rgb: picture.into_rgb8().into_raw() })
+        let (rgb, sha256) = (picture.into_rgb8().into_raw(), sha256(bytes));
+        Ok(Self { width, height, rgb, sha256 })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Painting the pictures of a run: what is missing is laid out, painted, judged, and where somebody isn't who the plan says,
 //! painted again.
 
+use std::fs;
 use std::path::Path;
 
 use troupe_audit::{Measured, Tallies};
@@ -8,6 +9,7 @@ use troupe_core::audit::{Audit, Try};
 use troupe_core::layout::Layout;
 use troupe_core::plan::ScenePlan;
 use troupe_core::seed::Seed;
+use troupe_models::hash::sha256_of_file;
 
 use super::{Failure, Job, failure, plan_of, read_document, write_document};
 use crate::audit::{Examiner, Which};
@@ -44,6 +46,7 @@ impl<'a> Painting<'a> {
         studio: &'a Studio,
         model: &'a ModelFolder,
         room: &'a Room,
+        talk: &mut dyn Talk,
     ) -> Result<Self, PipelineError> {
         let paint = &studio.config.paint;
         let audit = &studio.config.audit;
@@ -56,6 +59,9 @@ impl<'a> Painting<'a> {
                  is none who knows the painter `{}`",
                 paint.retries, audit.judge, paint.model
             )));
+        }
+        if let Some(examiner) = &examiner {
+            examiner.warn_of_strange_style(&paint.model, talk);
         }
         Ok(Self { studio, model, room, examiner, easel: None, found: Tallies::default() })
     }
@@ -74,7 +80,8 @@ impl<'a> Painting<'a> {
                 return Err(PipelineError::Stopped);
             }
             let place = Place { picture: index + 1, of: jobs.len() };
-            let done = if there { self.judged(job, talk) } else { self.picture(job, place, talk) };
+            let done =
+                if there { self.judged(job, place, talk) } else { self.picture(job, place, talk) };
             match done {
                 Ok(()) => {
                     pictures += 1;
@@ -95,17 +102,31 @@ impl<'a> Painting<'a> {
         self.examiner.as_ref().map(|_| self.found.measured())
     }
 
-    /// Takes up what is known of a picture that is there, or judges it now.
-    fn judged(&mut self, job: &Job, talk: &mut dyn Talk) -> Result<(), PipelineError> {
+    /// Takes up what is known of a picture that is there, or judges it now. One that can't be judged is there all the same.
+    fn judged(
+        &mut self,
+        job: &Job,
+        place: Place,
+        talk: &mut dyn Talk,
+    ) -> Result<(), PipelineError> {
         let Some(examiner) = &self.examiner else { return Ok(()) };
         let path = job.folder.join(Which::First.audit_file());
-        if path.exists() {
-            let audit: Audit = read_document(&path)?;
-            self.found.add(&plan_of(job)?, &audit);
+        let known = read_document::<Audit>(&path).ok().zip(plan_of(job).ok());
+        let known = known.filter(|(audit, plan)| {
+            let image = files::map(&job.folder.join("image.png"));
+            image.is_ok_and(|bytes| audit.is_of(&sha256_of_file(&bytes), plan))
+        });
+        if let Some((audit, plan)) = known {
+            self.found.add(&plan, &audit);
             return Ok(());
         }
-        let (layout, audit) = examiner.audit_folder(&job.folder, talk)?;
-        self.found.add(&layout.plan, &audit);
+        if talk.stopped() {
+            return Err(PipelineError::Stopped);
+        }
+        match examiner.audit_folder(&job.folder) {
+            Ok(judged) => self.found.add(&judged.layout.plan, &judged.audit),
+            Err(error) => talk.note(&format!("picture {} isn't judged: {error}", place.picture)),
+        }
         Ok(())
     }
 
@@ -133,9 +154,16 @@ impl<'a> Painting<'a> {
         let order = Order { subject: Subject::Layout(&layout), seed, anew: None };
         let mut png = easel.paint(self.studio, order, &Exchange::default(), place, talk)?;
         let path = job.folder.join("image.png");
+        // Those of a picture that was here before.
+        let _none = fs::remove_dir_all(job.folder.join(TRIES));
         if let Some(examiner) = &self.examiner {
+            let audit = examiner.audit(&Pixels::of(&path, &png)?, &layout)?;
             let again = Again { studio: self.studio, examiner, easel, layout: &layout, place };
-            let painted = again.until_right(&path, png, talk)?;
+            let retries = self.studio.config.paint.retries;
+            let first = Painted { png, audit };
+            let mut anew =
+                |try_: Attempt<'_>, before: &Painted| again.anew(&path, try_, before, talk);
+            let painted = until_right(first, retries, &mut anew)?;
             png = painted.png;
             // The picture comes last: where it is, its audit is too, wherever a run was killed.
             write_document(&job.folder.join(Which::First.audit_file()), &painted.audit)?;
@@ -145,7 +173,47 @@ impl<'a> Painting<'a> {
     }
 }
 
-/// Painting again who isn't who the plan says.
+/// What comes of a try, and the seed from which; nothing if it can't be painted.
+type Tried = Result<Option<(Seed, Painted)>, PipelineError>;
+
+/// One more time that some people are painted.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    /// From 1.
+    number: u32,
+    /// Who is wrong.
+    subjects: &'a [String],
+}
+
+/// Paints those anew of whom something is wrong, so often at most; what comes of it counts if more people are right than
+/// before. All tries are in the audit. `anew` paints.
+fn until_right(
+    first: Painted,
+    retries: u32,
+    anew: &mut dyn FnMut(Attempt<'_>, &Painted) -> Tried,
+) -> Result<Painted, PipelineError> {
+    let mut best = first;
+    let mut tries = Vec::new();
+    for number in 1..=retries {
+        let wrong = named(&best.audit, false);
+        if wrong.is_empty() {
+            break;
+        }
+        let attempt = Attempt { number, subjects: &wrong };
+        let Some((seed, tried)) = anew(attempt, &best)? else { break };
+        let right = named(&tried.audit, true);
+        let kept = named(&best.audit, true).len() < right.len();
+        let image = format!("{TRIES}/{number}.png");
+        tries.push(Try { image, seed, subjects: wrong, right, kept });
+        if kept {
+            best = tried;
+        }
+    }
+    best.audit.tries = tries;
+    Ok(best)
+}
+
+/// What paints people of one picture again.
 struct Again<'a> {
     studio: &'a Studio,
     examiner: &'a Examiner,
@@ -155,72 +223,59 @@ struct Again<'a> {
 }
 
 impl Again<'_> {
-    /// Paints those anew of whom something is wrong, as often as the configuration has it, from noise of another seed each
-    /// time; of each try the picture is kept, and it counts if more people are right than before. All tries are in the audit.
-    fn until_right(
-        &self,
-        path: &Path,
-        png: Vec<u8>,
-        talk: &mut dyn Talk,
-    ) -> Result<Painted, PipelineError> {
-        let audit = self.audit(path, &png)?;
-        let mut best = Painted { png, audit };
-        let mut tries = Vec::new();
-        for number in 1..=self.studio.config.paint.retries {
-            let wrong = named(&best.audit, false);
-            if wrong.is_empty() {
-                break;
-            }
-            if talk.stopped() {
-                return Err(PipelineError::Stopped);
-            }
-            let folder = path.with_file_name(TRIES);
-            if tries.is_empty() {
-                files::write_atomically(&folder.join("0.png"), &best.png)?;
-            }
-            let name = format!("{number}.png");
-            let part = format!("{}/try {number}", wrong.join("/"));
-            let seed = self.layout.plan.seed.repainting(&part);
-            let tried = self.anew(path, &best.png, seed, &wrong, talk)?;
-            files::write_atomically(&folder.join(&name), &tried.png)?;
-            let right = named(&tried.audit, true);
-            let better = named(&best.audit, true).len() < right.len();
-            tries.push(Try {
-                image: format!("{TRIES}/{name}"),
-                seed,
-                subjects: wrong,
-                right,
-                kept: better,
-            });
-            if better {
-                best = tried;
-            }
-        }
-        best.audit.tries = tries;
-        Ok(best)
-    }
-
-    /// The same picture with some people painted anew.
+    /// The same picture with some people painted anew, from noise of a seed of its own; kept beside the picture. A try that
+    /// fails is said, and ends them: the picture is there without it.
     fn anew(
         &self,
         path: &Path,
-        png: &[u8],
-        seed: Seed,
-        wrong: &[String],
+        attempt: Attempt<'_>,
+        before: &Painted,
+        talk: &mut dyn Talk,
+    ) -> Tried {
+        if talk.stopped() {
+            return Err(PipelineError::Stopped);
+        }
+        let folder = path.with_file_name(TRIES);
+        if attempt.number == 1 {
+            files::write_atomically(&folder.join("0.png"), &before.png)?;
+        }
+        let part = format!("{}/try {}", attempt.subjects.join("/"), attempt.number);
+        let seed = self.layout.plan.seed.repainting(&part);
+        match self.painted(path, (seed, attempt.subjects), before, talk) {
+            Ok(painted) => {
+                files::write_atomically(
+                    &folder.join(format!("{}.png", attempt.number)),
+                    &painted.png,
+                )?;
+                Ok(Some((seed, painted)))
+            }
+            Err(error @ (PipelineError::Stopped | PipelineError::File(_))) => Err(error),
+            Err(error) => {
+                let whom = attempt.subjects.join(", ");
+                talk.note(&format!(
+                    "{whom} of picture {} can't be painted again: {error}",
+                    self.place.picture
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    fn painted(
+        &self,
+        path: &Path,
+        (seed, subjects): (Seed, &[String]),
+        before: &Painted,
         talk: &mut dyn Talk,
     ) -> Result<Painted, PipelineError> {
         let subject = Subject::Layout(self.layout);
-        let original = Original::of(path, png)?;
-        let anew = Anew::new(original, Part::Subjects(wrong.to_vec()), FEATHER, subject)?;
+        let original = Original::of(path, &before.png)?;
+        let anew = Anew::new(original, Part::Subjects(subjects.to_vec()), FEATHER, subject)?;
         let order = Order { subject, seed, anew: Some(&anew) };
         let exchange = Exchange::default();
         let png = self.easel.paint(self.studio, order, &exchange, self.place, talk)?;
-        let audit = self.audit(path, &png)?;
+        let audit = self.examiner.audit(&Pixels::of(path, &png)?, self.layout)?;
         Ok(Painted { png, audit })
-    }
-
-    fn audit(&self, path: &Path, png: &[u8]) -> Result<Audit, PipelineError> {
-        self.examiner.audit(&Pixels::of(path, png)?, self.layout)
     }
 }
 
@@ -245,4 +300,64 @@ fn layout_of(room: &Room, folder: &Path, plan: &ScenePlan) -> Result<Layout, Pip
     files::write_atomically(&folder.join("layout.svg"), svg.as_bytes())?;
     write_document(&path, &layout)?;
     Ok(layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An audit in which some of three people are right.
+    fn audit(right: &[&str]) -> Audit {
+        let subject = |id: &str| {
+            let presence = if right.contains(&id) { "one" } else { "nobody" };
+            json!({ "id": id, "presence": presence, "confidence": 0.9, "values": [] })
+        };
+        let subjects = ["s1", "s2", "s3"].map(subject);
+        let judge = json!({ "name": "scripted", "hash": "" });
+        let audit = json!({
+            "schema": "troupe.audit/1", "picture": "", "judge": judge, "subjects": subjects,
+        });
+        serde_json::from_value(audit).unwrap()
+    }
+
+    /// Tries with these people right in each; returns which picture stays, who was painted in each, and which were kept.
+    fn scripted(first: &[&str], script: &[&[&str]], retries: u32) -> (u8, Vec<String>, Vec<bool>) {
+        let mut asked = Vec::new();
+        let mut anew = |attempt: Attempt<'_>, before: &Painted| {
+            asked.push(format!("{} of {}", attempt.subjects.join(" "), before.png[0]));
+            let Some(right) = script.get(attempt.number as usize - 1) else { return Ok(None) };
+            let png = vec![u8::try_from(attempt.number).unwrap()];
+            Ok(Some((Seed(attempt.number.into()), Painted { png, audit: audit(right) })))
+        };
+        let first = Painted { png: vec![0], audit: audit(first) };
+        let painted = until_right(first, retries, &mut anew).unwrap();
+        let tries = &painted.audit.tries;
+        let images = tries.iter().map(|it| it.image.clone());
+        let names = (1..=tries.len()).map(|number| format!("tries/{number}.png"));
+        assert!(images.eq(names));
+        (painted.png[0], asked, tries.iter().map(|it| it.kept).collect())
+    }
+
+    #[test]
+    fn a_try_is_kept_if_more_people_are_right_and_only_those_who_are_wrong_are_painted() {
+        let script: [&[&str]; 3] = [&["s2"], &["s1", "s2"], &["s1", "s2", "s3"]];
+        let (picture, asked, kept) = scripted(&["s1"], &script, 3);
+        assert_eq!(picture, 3);
+        assert_eq!(asked, ["s2 s3 of 0", "s2 s3 of 0", "s3 of 2"]);
+        assert_eq!(kept, [false, true, true]);
+    }
+
+    #[test]
+    fn it_ends_when_all_are_right_when_tries_are_used_up_and_when_one_fails() {
+        let all: &[&str] = &["s1", "s2", "s3"];
+        assert_eq!(scripted(all, &[], 5), (0, Vec::new(), Vec::new()));
+        let (picture, asked, _) = scripted(&[], &[all], 5);
+        assert_eq!((picture, asked.len()), (1, 1));
+        let (picture, asked, kept) = scripted(&[], &[&[], &[]], 2);
+        assert_eq!((picture, asked.len(), kept), (0, 2, vec![false, false]));
+        let (picture, asked, kept) = scripted(&[], &[&["s1"]], 5);
+        assert_eq!((picture, asked.len(), kept), (1, 2, vec![true]));
+    }
 }

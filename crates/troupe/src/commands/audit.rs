@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use troupe_pipeline::PipelineError;
-use troupe_pipeline::audit::{Examiner, Which};
+use troupe_pipeline::audit::{Examiner, Judged, Which};
 use troupe_pipeline::core::document;
 use troupe_pipeline::inspect;
 use troupe_pipeline::manifest::Manifest;
@@ -43,7 +43,10 @@ pub(super) fn audit(arguments: &Arguments, wanted: &Wanted<'_>) -> Result<u8, Pi
         return Ok(0);
     }
     let layout = wanted.layout.map(read_document).transpose()?;
-    let (_, audit) = examiner.audit_file(wanted.path, layout, &mut terminal)?;
+    let Judged { painter, audit, .. } = examiner.audit_file(wanted.path, layout)?;
+    if let Some(painter) = painter {
+        examiner.warn_of_strange_style(&painter, &mut terminal);
+    }
     drop(terminal);
     if let Some(output) = wanted.output {
         write_document(output, &audit)?;
@@ -63,10 +66,9 @@ fn examiner(
     manifest: &Manifest,
     wanted: &Wanted<'_>,
 ) -> Result<Examiner, PipelineError> {
-    let config = setup::config(arguments, &[])?;
-    let named = wanted.judge.or(match config.audit.judge.as_str() {
-        "auto" | "none" => manifest.judge.first().map(|entry| entry.name.as_str()),
-        name => Some(name),
-    });
-    Examiner::load(manifest, named.unwrap_or("starter"), wanted.which)
+    let mut audit = setup::config(arguments, &[])?.audit;
+    if let Some(judge) = wanted.judge {
+        judge.clone_into(&mut audit.judge);
+    }
+    Examiner::for_pictures(manifest, &audit, wanted.path, wanted.which)
 }
