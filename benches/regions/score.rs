@@ -50,7 +50,24 @@ pub(crate) fn table(rows: &[(&str, Vec<Scored>)]) -> String {
             }
         }
     }
+    for (method, scored) in rows {
+        found(&mut out, method, scored);
+    }
     out
+}
+
+/// What was wanted and found on the axis, of all pictures of a method together.
+fn found(out: &mut String, method: &str, scored: &[Scored]) {
+    let (mut tones, mut told) = (Vec::new(), 0);
+    scored.iter().for_each(|it| count_tones(it, &mut tones, &mut told));
+    let wanted: f64 = tones.iter().map(|(_, target, _)| target).sum();
+    let each = tones.iter().map(|(tone, target, count)| {
+        let [wanted, found] = [target / wanted, real(*count) / real(told.max(1))];
+        format!("{tone} {:.0} % of {:.0} %", 100.0 * found, 100.0 * wanted)
+    });
+    let each: Vec<String> = each.collect();
+    // Writing to a string can't fail.
+    let _written = writeln!(out, "\n{method}: {TONE} of {told} people told: {}", each.join(", "));
 }
 
 fn line(out: &mut String, method: &str, size: &str, those: &[&Scored]) {
