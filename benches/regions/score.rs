@@ -59,7 +59,9 @@ pub(crate) fn table(rows: &[(&str, Vec<Scored>)]) -> String {
 /// What was wanted and found on the axis, of all pictures of a method together.
 fn found(out: &mut String, method: &str, scored: &[Scored]) {
     let (mut tones, mut told) = (Vec::new(), 0);
-    scored.iter().for_each(|it| count_tones(it, &mut tones, &mut told));
+    for it in scored {
+        count_tones(it, &mut tones, &mut told);
+    }
     let wanted: f64 = tones.iter().map(|(_, target, _)| target).sum();
     let each = tones.iter().map(|(tone, target, count)| {
         let [wanted, found] = [target / wanted, real(*count) / real(told.max(1))];
