@@ -21,15 +21,15 @@ from PIL import Image
 # Measured with `--measure` from the art (@lobehub/fluent-emoji-3d, MIT): the median, over eleven emoji (woman, man,
 # doctors, chef, basketball players, runner, and others), of the median colour of the pixels that are skin, which are those
 # that change from the lightest emoji to the darkest by more than 70 of 255. In this package the art named medium light
-# (1f3fc) is darker than the one named medium (1f3fd); the painter has learnt the names with the art, as they are.
+# (1f3fc) is darker than the one named medium (1f3fd); here, and to the painter, the lighter one is medium light.
 TONES = {
     "light": (230, 176, 162),
-    "medium light": (164, 116, 114),
-    "medium": (215, 158, 139),
+    "medium light": (215, 158, 139),
+    "medium": (164, 116, 114),
     "medium dark": (128, 85, 87),
     "dark": (69, 45, 48),
 }
-CODES = dict(zip(TONES, ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")))
+CODES = dict(zip(TONES, ("1f3fb", "1f3fd", "1f3fc", "1f3fe", "1f3ff")))
 ART = ["1f468-%s", "1f469-%s", "1f468-%s-200d-2695-fe0f", "1f469-%s-200d-2695-fe0f", "1f469-%s-200d-1f373",
        "26f9-%s-200d-2640-fe0f", "26f9-%s-200d-2642-fe0f", "1f481-%s-200d-2640-fe0f", "1f3c3-%s-200d-2640-fe0f",
        "1f46e-%s-200d-2640-fe0f", "1f477-%s-200d-2642-fe0f"]
@@ -39,7 +39,7 @@ NEAR = 26
 # right about 180 of 190 people of the art (drawn small and blurred before scenes of the painter's training), and
 # takes 18 of 190 empty places for somebody, in the mountains, on the farm and in the city, and none on the court.
 SOMEBODY, TONE = 0.12, 0.3
-# Light and medium differ little where light falls on a face; what differs is red minus blue, 66 and 76 in the median.
+# Light and medium light differ little where light falls on a face; what differs is red minus blue, 66 and 76 in the median.
 WARM = 71
 # Left, top, right, bottom of the window in the box.
 WINDOW = (0.25, 0.05, 0.75, 0.5)
@@ -72,11 +72,11 @@ def judge(pixels, box):
     votes = np.bincount(distance[skin].argmin(1), minlength=len(TONES)) / max(skin.sum(), 1)
     votes = dict(zip(TONES, votes.tolist()))
     lightest_first = sorted(TONES, key=lambda tone: -sum(TONES[tone]))
-    pale = window[skin & np.isin(distance.argmin(1), [list(TONES).index("light"), list(TONES).index("medium")])]
+    pale = window[skin & np.isin(distance.argmin(1), [list(TONES).index("light"), list(TONES).index("medium light")])]
     if len(pale):
         red, _green, blue = np.median(pale, axis=0)
-        both = votes["light"] + votes["medium"]
-        votes["light"], votes["medium"] = (both, 0.0) if red - blue < WARM else (0.0, both)
+        both = votes["light"] + votes["medium light"]
+        votes["light"], votes["medium light"] = (both, 0.0) if red - blue < WARM else (0.0, both)
     tone = next((tone for tone in lightest_first if votes[tone] >= TONE), max(votes, key=votes.get))
     return {"somebody": bool(part >= SOMEBODY), "skin": round(float(part), 3), "tone": tone if part >= SOMEBODY else None,
             "votes": {tone: round(vote, 2) for tone, vote in votes.items()}}

@@ -66,35 +66,39 @@ fn what_cannot_be_judged_is_refused() {
 #[test]
 fn a_run_is_judged_and_who_is_wrong_is_painted_again() {
     let place = Place::new();
-    let run = ["--quiet", "run", "two doctors", "--steps", "2", "--out", "run", "--retries", "2"];
-    place.succeed(&run);
+    // One step of it paints no five players.
+    let run = ["--quiet", "run", "five basketball players", "--steps", "1", "--guidance", "1"];
+    let retried = [&run[..], &["--out", "run", "--retries", "2"]].concat();
+    place.succeed(&retried);
     let audit = read_json(&place.path("run/0001/audit.json"));
     let right = |subject: &&Value| {
         let good = |it: &Value| it["verdict"] == "right" || it["verdict"] == "not_visible";
         let values = subject["values"].as_array().unwrap();
         subject["presence"] == "one" && good(&subject["noun"]) && values.iter().all(good)
     };
-    // Two steps paint nobody whom the judge would know; both tries are recorded, and the sums hide nothing.
-    assert_eq!(audit["subjects"].as_array().unwrap().iter().filter(right).count(), 0);
+    let right = audit["subjects"].as_array().unwrap().iter().filter(right).count();
     let tries = audit["tries"].as_array().unwrap();
-    assert_eq!(tries.len(), 2);
+    assert!(right < 5 && tries.len() == 2, "{audit}");
+    let mut stays = "tries/0.png";
     for (index, it) in tries.iter().enumerate() {
         assert_eq!(it["image"], format!("tries/{}.png", index + 1));
-        assert_eq!(ids(&it["subjects"]), ["s1", "s2"]);
-        assert_eq!((ids(&it["right"]).len(), &it["kept"]), (0, &json!(false)));
+        assert!(!ids(&it["subjects"]).is_empty());
+        if it["kept"] == true {
+            stays = it["image"].as_str().unwrap();
+        }
     }
     assert_ne!(tries[0]["seed"], tries[1]["seed"]);
     let bytes = |name: &str| fs::read(place.path(&format!("run/0001/{name}"))).unwrap();
-    let picture = bytes("image.png");
-    assert!(picture == bytes("tries/0.png") && picture != bytes("tries/1.png"));
+    assert!(bytes("image.png") == bytes(stays));
+    assert!(bytes("tries/0.png") != bytes("tries/1.png"));
     assert!(bytes("tries/1.png") != bytes("tries/2.png"));
     let measured = read_json(&place.path("run/measured.json"));
-    assert_eq!((&measured["people"], &measured["people_right"]), (&json!(2), &json!(0)));
+    assert_eq!((&measured["people"], &measured["people_right"]), (&json!(5), &json!(right)));
 
     // Without tries the picture is the same; a try is repeated from itself and the picture before.
-    place.succeed(&[&run[..5], &["--out", "plain"]].concat());
-    assert!(fs::read(place.path("plain/0001/image.png")).unwrap() == picture);
-    let again = ["--quiet", "paint", "run/0001/tries/1.png", "--of", "run/0001/image.png"];
+    place.succeed(&[&run[..], &["--out", "plain"]].concat());
+    assert!(fs::read(place.path("plain/0001/image.png")).unwrap() == bytes("tries/0.png"));
+    let again = ["--quiet", "paint", "run/0001/tries/1.png", "--of", "run/0001/tries/0.png"];
     place.succeed(&again);
     assert!(fs::read(place.path("image.png")).unwrap() == bytes("tries/1.png"));
 
@@ -104,7 +108,7 @@ fn a_run_is_judged_and_who_is_wrong_is_painted_again() {
     assert!(said.contains("pictures 1, 0 with everybody there"), "{said}");
     assert!(bytes("audit.json") == before);
     assert_eq!(read_json(&place.path("run/measured.json")), measured);
-    place.succeed(&run);
+    place.succeed(&retried);
     assert_eq!(read_json(&place.path("run/measured.json")), measured);
     place.succeed(&["audit", "run", "--second"]);
     assert!(place.path("run/measured-second.json").is_file());
