@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use troupe_pipeline::core::audit::Audit;
+use troupe_pipeline::core::layout::Layout;
 
 /// See `README.md`.
 pub(crate) const METHODS: [&str; 8] = [
@@ -28,13 +30,11 @@ pub(crate) struct Bench<'a> {
 
 /// A judged picture.
 pub(crate) struct Scored {
-    /// How many people the plan has.
-    pub(crate) people: usize,
     /// Wall-clock, with the model's loading; absent where it was painted together with others.
     pub(crate) seconds: Option<f64>,
     /// How often the UNet was asked.
     pub(crate) passes: usize,
-    pub(crate) layout: Value,
+    pub(crate) layout: Layout,
     pub(crate) audit: Audit,
     /// For `changed`: the audit of the picture before, and who was changed.
     pub(crate) before: Option<(Audit, String)>,
@@ -67,16 +67,15 @@ impl<'a> Bench<'a> {
 
     /// Paints a picture of the run by a method, unless it is there, and judges it.
     pub(crate) fn scored(&self, method: &str, folder: &Path) -> Vec<Scored> {
-        let layout = read(&folder.join("layout.json"));
+        let layout: Value = read(&folder.join("layout.json"));
         let people = layout["subjects"].as_array().unwrap().len();
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        let tries = read(&folder.join("audit.json"))["tries"].as_array().map_or(0, Vec::len);
+        let tries = read::<Audit>(&folder.join("audit.json")).tries.len();
         let first = folder.join("tries/0.png");
         let first = if first.exists() { first } else { folder.join("image.png") };
         let steps = read_png(self, &folder.join("image.png"))["paint"]["steps"].as_u64().unwrap();
         let steps = usize::try_from(steps).unwrap();
         let of = |image: &Path, layout: &Path, seconds: Option<f64>, passes: usize| Scored {
-            people,
             seconds,
             passes,
             layout: read(layout),
@@ -129,7 +128,7 @@ impl<'a> Bench<'a> {
 
     /// Writes the layout with the next skin tone for one person; returns who it is.
     fn changed(&self, folder: &Path, at: usize, path: &Path) -> String {
-        let mut plan = read(&folder.join("layout.json"))["plan"].take();
+        let mut plan = read::<Value>(&folder.join("layout.json"))["plan"].take();
         let axis = plan["axes"].as_array().unwrap().iter().position(|it| it["axis"] == "skin tone");
         let tones = plan["axes"][axis.unwrap()]["values"].as_array().unwrap().clone();
         let values = plan["subjects"][at]["values"].as_array_mut().unwrap();
@@ -212,7 +211,7 @@ fn read_png(bench: &Bench<'_>, image: &Path) -> Value {
     serde_json::from_slice(&command.arg(image).output().unwrap().stdout).unwrap()
 }
 
-fn read(path: &Path) -> Value {
+fn read<T: DeserializeOwned>(path: &Path) -> T {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 

@@ -2,16 +2,17 @@
 
 use std::cmp::Ordering;
 
-use troupe_core::audit::{Audit, JudgedBy, Presence, Reading, Stranger, SubjectAudit};
-use troupe_core::audit::{ValueAudit, Verdict};
+use troupe_core::audit::{
+    Audit, JudgedBy, Presence, Reading, Stranger, SubjectAudit, ValueAudit, Verdict,
+};
 use troupe_core::document::Document;
-use troupe_core::layout::Layout;
+use troupe_core::layout::{Layout, Placement};
 use troupe_core::plan::{ScenePlan, Subject};
 use troupe_core::region::{BoundingBox, Edges, Placed};
 
-use crate::judge::{self, Answer, Finding, Judge, Picture};
+use crate::AuditError;
+use crate::judge::{Answer, Finding, Judge, Judgement, Picture};
 use crate::reading::Reader;
-use crate::{AuditError, Presence as Number};
 
 /// The parts of a person's size by which one window is moved from another where nobody was planned.
 const STRIDE: f64 = 1.0 / 3.0;
@@ -19,8 +20,9 @@ const STRIDE: f64 = 1.0 / 3.0;
 const COVERED: f64 = 0.4;
 /// The most windows that are looked into, in each direction.
 const MOST_WINDOWS: usize = 40;
-/// How sure a judge must be that one person, or that several, are where nobody was planned. Of 96 drawn scenes of two to six people the first
-/// judge then sees somebody too many in 4, and misses 6 of 96 people who stand in no box; at 0.5 it is 15 and 3.
+/// How sure a judge must be that one person, or that several, are where nobody was planned. Of 96 drawn scenes of two to six
+/// people the first judge then sees somebody too many in 4, and misses 6 of 96 people who stand in no box; at 0.5 it is 15
+/// and 3.
 const SURE: f32 = 0.95;
 /// What a judge sees beyond the edge of a picture.
 const GREY: u8 = 128;
@@ -40,12 +42,11 @@ pub fn audit(
 ) -> Result<Audit, AuditError> {
     let plan = &layout.plan;
     let reader = Reader::new(plan, judge.config());
-    let placed =
-        |it: &troupe_core::layout::Placement| Placed { bounds: it.bounds, depth: it.depth };
+    let placed = |it: &Placement| Placed { bounds: it.bounds, depth: it.depth };
     let placed: Vec<Placed> = layout.subjects.iter().map(placed).collect();
-    let verdicts = judge.judge(picture, &placed)?;
-    let seen = plan.subjects.iter().zip(&verdicts);
-    let subjects = seen.map(|(subject, verdict)| of_subject(&reader, plan, subject, verdict));
+    let judgements = judge.judge(picture, &placed)?;
+    let seen = plan.subjects.iter().zip(&judgements);
+    let subjects = seen.map(|(subject, judged)| of_subject(&reader, plan, subject, judged));
     let boxes: Vec<BoundingBox> = placed.iter().map(|it| it.bounds).collect();
     Ok(Audit {
         schema: Audit::SCHEMA.to_owned(),
@@ -62,17 +63,11 @@ fn of_subject(
     reader: &Reader<'_>,
     plan: &ScenePlan,
     subject: &Subject,
-    verdict: &judge::Verdict,
+    judged: &Judgement,
 ) -> SubjectAudit {
-    let presence = match verdict.presence {
-        None => Presence::NotSure,
-        Some(Number::Nobody) => Presence::Nobody,
-        Some(Number::One) => Presence::One,
-        Some(Number::More) => Presence::More,
-    };
     let finding =
-        |attribute: &str| verdict.attributes.iter().find(|finding| finding.attribute == attribute);
-    let alone = presence == Presence::One;
+        |attribute: &str| judged.attributes.iter().find(|finding| finding.attribute == attribute);
+    let alone = judged.presence == Presence::One;
     let noun = reader.noun(&subject.noun).and_then(|attribute| {
         let word = |judged: &str| {
             if judged.eq_ignore_ascii_case(&subject.noun) {
@@ -97,8 +92,8 @@ fn of_subject(
     });
     SubjectAudit {
         id: subject.id.clone(),
-        presence,
-        confidence: verdict.confidence,
+        presence: judged.presence,
+        confidence: judged.confidence,
         noun,
         values: values.collect(),
     }
@@ -141,11 +136,10 @@ fn strangers(
     let picture = Picture::new(&rgb, picture.width(), picture.height())?;
     let mut found = Vec::new();
     let windows = windows(boxes);
-    let verdicts = judge.judge_elsewhere(&picture, &windows, boxes)?;
-    for (&bounds, verdict) in windows.iter().zip(verdicts) {
-        let somebody = matches!(verdict.presence, Some(Number::One | Number::More));
-        if somebody && SURE <= verdict.confidence {
-            found.push(Stranger { bounds, confidence: verdict.confidence });
+    let judgements = judge.judge_elsewhere(&picture, &windows, boxes)?;
+    for (&bounds, Judgement { presence, confidence, .. }) in windows.iter().zip(&judgements) {
+        if matches!(presence, Presence::One | Presence::More) && SURE <= *confidence {
+            found.push(Stranger { bounds, confidence: *confidence });
         }
     }
     // Of equals the first, from the top left.

@@ -14,7 +14,7 @@ const MOST: usize = 4096;
 /// The head that says how many people are there.
 pub(crate) const PRESENCE: &str = "presence";
 
-/// Its values, in the order of [`Presence`](crate::Presence).
+/// Its values, in the order of [`Presence`](troupe_core::audit::Presence).
 const NUMBERS: [&str; 3] = ["nobody", "one", "more"];
 
 /// `first.json` or `second.json` in `models/starter/judge`.

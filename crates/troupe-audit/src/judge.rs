@@ -1,6 +1,7 @@
-//! A judge and its verdicts.
+//! A judge, and what it says of boxes.
 
 use candle_core::{Device, Tensor};
+use troupe_core::audit::Presence;
 use troupe_core::region::{BoundingBox, Placed};
 use troupe_models::config::TextFile;
 use troupe_models::weights::Weights;
@@ -31,25 +32,14 @@ pub struct Judge {
 
 /// What a judge says of one box.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// How many people are there; `None` if the judge isn't sure.
-    pub presence: Option<Presence>,
+pub struct Judgement {
+    /// How many people are there.
+    pub presence: Presence,
     /// The probability of the likeliest number, which is also the answer's.
     pub confidence: f32,
     /// Every attribute, in the order of the configuration. They mean a person only where there is
     /// one.
     pub attributes: Vec<Finding>,
-}
-
-/// How many people stand in a box, of those that aren't another box's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Presence {
-    /// Nobody.
-    Nobody,
-    /// One person.
-    One,
-    /// More than one.
-    More,
 }
 
 /// What a judge says of one attribute.
@@ -133,7 +123,7 @@ impl Judge {
         &self,
         picture: &Picture<'_>,
         placed: &[Placed],
-    ) -> Result<Vec<Verdict>, AuditError> {
+    ) -> Result<Vec<Judgement>, AuditError> {
         let crops = placed.iter().enumerate().map(|(at, own)| {
             // Of equals, the later one is in front.
             let order = |(index, it): (usize, &Placed)| (it.depth, index) > (own.depth, at);
@@ -144,7 +134,7 @@ impl Judge {
             let behind: Vec<BoundingBox> = behind.into_iter().map(bounds).collect();
             crop(picture, own.bounds, &front, &behind)
         });
-        self.verdicts(&crops.collect::<Vec<_>>())
+        self.judgements(&crops.collect::<Vec<_>>())
     }
 
     /// Judges parts of the picture where nobody was planned; `others` are the boxes of everybody.
@@ -157,25 +147,25 @@ impl Judge {
         picture: &Picture<'_>,
         parts: &[BoundingBox],
         others: &[BoundingBox],
-    ) -> Result<Vec<Verdict>, AuditError> {
-        let mut verdicts = Vec::with_capacity(parts.len());
+    ) -> Result<Vec<Judgement>, AuditError> {
+        let mut judgements = Vec::with_capacity(parts.len());
         // Crops are much larger than boxes.
         for parts in parts.chunks(BATCH) {
             let crops = parts.iter().map(|&bounds| crop(picture, bounds, others, &[]));
-            verdicts.append(&mut self.verdicts(&crops.collect::<Vec<_>>())?);
+            judgements.append(&mut self.judgements(&crops.collect::<Vec<_>>())?);
         }
-        Ok(verdicts)
+        Ok(judgements)
     }
 
-    fn verdicts(&self, crops: &[Vec<f32>]) -> Result<Vec<Verdict>, AuditError> {
-        let mut verdicts = Vec::with_capacity(crops.len());
+    fn judgements(&self, crops: &[Vec<f32>]) -> Result<Vec<Judgement>, AuditError> {
+        let mut judgements = Vec::with_capacity(crops.len());
         for batch in crops.chunks(BATCH) {
             let logits = self.logits(&batch.concat())?;
             for at in 0..batch.len() {
-                verdicts.push(self.verdict(&logits, at));
+                judgements.push(self.judgement(&logits, at));
             }
         }
-        Ok(verdicts)
+        Ok(judgements)
     }
 
     /// The logits of every head, `(crops, classes)` each, row by row.
@@ -194,7 +184,7 @@ impl Judge {
     }
 
     /// Of the crop at `at`, from the logits of a batch.
-    fn verdict(&self, logits: &[Vec<f32>], at: usize) -> Verdict {
+    fn judgement(&self, logits: &[Vec<f32>], at: usize) -> Judgement {
         let mut answers = self.config.heads.iter().zip(logits).map(|(head, logits)| {
             let logits = logits.chunks(head.classes()).nth(at).unwrap_or_default();
             (head, answer(head, logits))
@@ -202,9 +192,10 @@ impl Judge {
         let numbers = [Presence::Nobody, Presence::One, Presence::More];
         let (presence, confidence) = match answers.next() {
             Some((_, (sure, confidence))) => {
-                (sure.and_then(|class| numbers.get(class).copied()), confidence)
+                let number = sure.and_then(|class| numbers.get(class).copied());
+                (number.unwrap_or(Presence::NotSure), confidence)
             }
-            None => (None, 0.0),
+            None => (Presence::NotSure, 0.0),
         };
         let attributes = answers.map(|(head, (sure, confidence))| Finding {
             attribute: head.name.clone(),
@@ -216,7 +207,7 @@ impl Judge {
             },
             confidence,
         });
-        Verdict { presence, confidence, attributes: attributes.collect() }
+        Judgement { presence, confidence, attributes: attributes.collect() }
     }
 }
 

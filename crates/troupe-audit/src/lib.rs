@@ -21,7 +21,7 @@ pub use audit::audit;
 pub use config::{Architecture, Head, JudgeConfig};
 pub use crop::{CHANNELS, HEIGHT, WIDTH, crop};
 pub use error::AuditError;
-pub use judge::{Answer, Finding, Judge, Picture, Presence, Verdict};
+pub use judge::{Answer, Finding, Judge, Judgement, Picture};
 pub use measured::{
     AxisMeasured, Boxes, Confusion, Measured, PairCell, PairMeasured, ValueMeasured, Verdicts,
 };

@@ -81,29 +81,17 @@ impl Tallies {
     }
 
     fn axis(&mut self, proof: &AxisProof) -> &mut AxisSums {
-        let at = self.axes.iter().position(|it| it.axis == proof.axis).unwrap_or_else(|| {
-            self.axes.push(AxisSums {
-                axis: proof.axis.clone(),
-                people: 0,
-                verdicts: Verdicts::default(),
-                leaked: 0,
-                others: 0,
-                values: Vec::new(),
-                confused: Vec::new(),
-            });
-            self.axes.len() - 1
-        });
-        &mut self.axes[at]
+        found_or_added(&mut self.axes, |it| it.axis == proof.axis, || AxisSums::of(&proof.axis))
     }
 
     fn add_pair(&mut self, axis: &str, given: &str, audit: &Audit) {
         let same = |it: &PairMeasured| it.axis == axis && it.given == given;
-        let at = self.pairs.iter().position(same).unwrap_or_else(|| {
-            let (axis, given) = (axis.to_owned(), given.to_owned());
-            self.pairs.push(PairMeasured { axis, given, cells: Vec::new(), total_variation: None });
-            self.pairs.len() - 1
+        let pair = found_or_added(&mut self.pairs, same, || PairMeasured {
+            axis: axis.to_owned(),
+            given: given.to_owned(),
+            cells: Vec::new(),
+            total_variation: None,
         });
-        let pair = &mut self.pairs[at];
         for subject in &audit.subjects {
             let on = |axis: &str| subject.values.iter().find(|value| value.axis == axis);
             let (Some(of), Some(value)) = (on(given), on(axis)) else { continue };
@@ -140,6 +128,18 @@ impl Tallies {
 }
 
 impl AxisSums {
+    fn of(axis: &str) -> Self {
+        Self {
+            axis: axis.to_owned(),
+            people: 0,
+            verdicts: Verdicts::default(),
+            leaked: 0,
+            others: 0,
+            values: Vec::new(),
+            confused: Vec::new(),
+        }
+    }
+
     fn add(&mut self, proof: &AxisProof, audit: &Audit) {
         for tally in proof.cells.iter().flat_map(|cell| &cell.tallies) {
             self.value(&tally.value).target += tally.target;
@@ -167,26 +167,23 @@ impl AxisSums {
     }
 
     fn value(&mut self, name: &str) -> &mut ValueSums {
-        let at = self.values.iter().position(|it| it.value == name).unwrap_or_else(|| {
-            self.values.push(ValueSums {
-                value: name.to_owned(),
-                target: 0.0,
-                planned: 0,
-                found: 0,
-            });
-            self.values.len() - 1
-        });
-        &mut self.values[at]
+        let same = |it: &ValueSums| it.value == name;
+        found_or_added(&mut self.values, same, || ValueSums {
+            value: name.to_owned(),
+            target: 0.0,
+            planned: 0,
+            found: 0,
+        })
     }
 
     fn confusion(&mut self, planned: &str, found: &str) -> &mut Confusion {
         let same = |it: &Confusion| it.planned == planned && it.found == found;
-        let at = self.confused.iter().position(same).unwrap_or_else(|| {
-            let (planned, found) = (planned.to_owned(), found.to_owned());
-            self.confused.push(Confusion { planned, found, people: 0, leaked: 0 });
-            self.confused.len() - 1
-        });
-        &mut self.confused[at]
+        found_or_added(&mut self.confused, same, || Confusion {
+            planned: planned.to_owned(),
+            found: found.to_owned(),
+            people: 0,
+            leaked: 0,
+        })
     }
 
     fn measured(&self) -> AxisMeasured {
@@ -224,13 +221,26 @@ impl AxisSums {
 impl PairMeasured {
     fn cell(&mut self, given: &str, value: &str) -> &mut PairCell {
         let same = |it: &PairCell| it.given == given && it.value == value;
-        let at = self.cells.iter().position(same).unwrap_or_else(|| {
-            let (given, value) = (given.to_owned(), value.to_owned());
-            self.cells.push(PairCell { given, value, planned: 0, found: 0 });
-            self.cells.len() - 1
-        });
-        &mut self.cells[at]
+        found_or_added(&mut self.cells, same, || PairCell {
+            given: given.to_owned(),
+            value: value.to_owned(),
+            planned: 0,
+            found: 0,
+        })
     }
+}
+
+/// The one of a list of which this holds, or a new one at its end: lists stay in the order in which things first came.
+fn found_or_added<T>(
+    list: &mut Vec<T>,
+    same: impl Fn(&T) -> bool,
+    new: impl FnOnce() -> T,
+) -> &mut T {
+    let at = list.iter().position(same).unwrap_or_else(|| {
+        list.push(new());
+        list.len() - 1
+    });
+    &mut list[at]
 }
 
 /// The axes on which shares of this one depend in a plan, each once; a condition reads "age is older".

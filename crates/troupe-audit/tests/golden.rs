@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use troupe_audit::{Answer, Judge, Picture, Presence, crop};
+use troupe_audit::{Answer, Judge, Picture, crop};
+use troupe_core::audit::Presence;
 use troupe_core::region::{BoundingBox, Placed};
 use troupe_models::config::TextFile;
 use troupe_models::weights::Weights;
@@ -95,10 +96,10 @@ fn verdicts_are_those_of_the_trainer() {
         let mut confidences = Vec::new();
         for (verdict, expected) in verdicts.iter().zip(expected) {
             let presence = match verdict.presence {
-                Some(Presence::Nobody) => "nobody",
-                Some(Presence::One) => "one",
-                Some(Presence::More) => "more",
-                None => "not sure",
+                Presence::Nobody => "nobody",
+                Presence::One => "one",
+                Presence::More => "more",
+                Presence::NotSure => "not sure",
             };
             assert_eq!(presence, expected["presence"]);
             confidences.push(verdict.confidence);

@@ -14,7 +14,7 @@ use crate::config::AuditConfig;
 use crate::inspect;
 use crate::manifest::{Manifest, ManifestError};
 use crate::paint::Pixels;
-use crate::run::{self, read_document, write_document};
+use crate::run::{self, read_document, write_document, write_json};
 use crate::{PipelineError, Talk, files};
 
 /// The largest configuration of a judge, in bytes.
@@ -211,7 +211,7 @@ impl Examiner {
             let text = format!("`{}` is no run folder with a picture in it", folder.display());
             return Err(PipelineError::Usage(text));
         }
-        write_measured(&folder.join(self.which.measured_file()), &measured)?;
+        write_json(&folder.join(self.which.measured_file()), &measured)?;
         Ok(measured)
     }
 
@@ -255,16 +255,4 @@ fn who_knows<'a>(manifest: &'a Manifest, painter: &str) -> Option<&'a str> {
     let knows = |painters: &[String]| painters.iter().any(|it| it == painter);
     let entry = manifest.judge.iter().find(|entry| knows(&entry.painters));
     entry.map(|entry| entry.name.as_str())
-}
-
-/// Writes the sums of a run.
-///
-/// # Errors
-///
-/// If the file can't be written.
-pub(crate) fn write_measured(path: &Path, measured: &Measured) -> Result<(), PipelineError> {
-    let text = serde_json::to_string_pretty(measured).map_err(|error| {
-        PipelineError::Usage(format!("`{}` can't be written: {error}", path.display()))
-    })?;
-    Ok(files::write_atomically(path, format!("{text}\n").as_bytes())?)
 }

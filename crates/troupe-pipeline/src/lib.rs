@@ -21,6 +21,6 @@ pub mod tensors;
 
 pub use error::PipelineError;
 pub use studio::{Progress, Studio, Talk};
-pub use troupe_audit::Measured;
+pub use troupe_audit::{AxisMeasured, Measured, Tallies};
 pub use troupe_core as core;
 pub use troupe_llm::{ChildLog, ChildProgram, missing_cpu_features, serve};

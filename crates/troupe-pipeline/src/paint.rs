@@ -21,7 +21,7 @@ use troupe_render::{
 };
 use troupe_sampler::{Method, SamplingOptions, Schedule};
 
-pub use anew::{Anew, Original, Pixels, mask_runs};
+pub use anew::{Anew, FEATHER, Original, Pixels, mask_runs};
 pub use folder::ModelFolder;
 pub use loras::{Asked, LoraFile, check_configured, find_lora};
 pub use record::{Hashed, Part, PictureRecord, Plain, Repainted};

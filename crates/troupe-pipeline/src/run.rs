@@ -28,9 +28,9 @@ use troupe_render::Loras;
 pub use briefs::{brief_document, keep_rejected};
 pub use folder::{default_folder, pictures, run_hash};
 
-use self::painting::Painting;
+use self::painting::{Painting, TRIES};
 use self::tallies::Tallies;
-use crate::audit::{Which, write_measured};
+use crate::audit::Which;
 use crate::layout::Room;
 use crate::paint::{ModelFolder, check_configured, find_lora};
 use crate::plan::{cast_all, request};
@@ -139,7 +139,7 @@ pub fn run(
     let (pictures, kept) = painting.all(&jobs, &mut failed, talk)?;
     tallies.write(&folder)?;
     if let Some(measured) = painting.measured().filter(|it| 0 < it.pictures) {
-        write_measured(&folder.join(Which::First.measured_file()), &measured)?;
+        write_json(&folder.join(Which::First.measured_file()), &measured)?;
     }
     failed.sort_by_key(|it: &Failure| it.picture);
     Ok(RunReport { folder, pictures, kept, failed })
@@ -187,7 +187,7 @@ fn sweep(folder: &Path, jobs: &[Job]) -> Result<(), PipelineError> {
     files::remove_unfinished(folder)?;
     for job in jobs {
         files::remove_unfinished(&job.folder)?;
-        files::remove_unfinished(&job.folder.join("tries"))?;
+        files::remove_unfinished(&job.folder.join(TRIES))?;
     }
     Ok(())
 }
@@ -266,6 +266,14 @@ pub fn write_document<T: Document>(path: &Path, value: &T) -> Result<(), Pipelin
     let text = document::write(value)
         .map_err(|source| PipelineError::Document { path: path.to_owned(), source })?;
     Ok(files::write_atomically(path, text.as_bytes())?)
+}
+
+/// Writes what is for other programs to read and none of ours.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PipelineError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| {
+        PipelineError::Usage(format!("`{}` can't be written: {error}", path.display()))
+    })?;
+    Ok(files::write_atomically(path, format!("{text}\n").as_bytes())?)
 }
 
 fn failure(picture: usize, error: &PipelineError) -> Failure {

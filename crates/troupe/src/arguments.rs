@@ -178,7 +178,7 @@ pub(crate) struct PaintCommand {
     #[arg(long, value_name = "FILE", requires = "input")]
     pub(crate) mask: Option<PathBuf>,
     /// How many pixels around what is painted anew lead over to what isn't, 0 to 256
-    #[arg(long, value_name = "PIXELS", default_value_t = 8)]
+    #[arg(long, value_name = "PIXELS", default_value_t = troupe_pipeline::paint::FEATHER)]
     pub(crate) feather: u32,
     /// The picture that INPUT is a repainting of
     #[arg(long, value_name = "FILE", requires = "input")]

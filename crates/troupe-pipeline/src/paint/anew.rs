@@ -17,6 +17,8 @@ use crate::{PipelineError, files};
 const LARGEST: u64 = 512 << 20;
 /// The longest side of a canvas, in pixels.
 const LONGEST_SIDE: u32 = 4096;
+/// How many pixels around what is painted anew lead over to the rest, where nothing else is said.
+pub const FEATHER: u32 = 8;
 /// What is at least as bright is painted anew.
 const BRIGHT: u8 = 128;
 
@@ -24,12 +26,10 @@ const BRIGHT: u8 = 128;
 #[derive(Clone, Debug)]
 pub struct Original {
     path: PathBuf,
-    /// The SHA-256 of its file.
-    pub sha256: String,
     /// Its size.
     pub canvas: Canvas,
-    // As many as the canvas has pixels.
-    rgb: Vec<u8>,
+    // As many as the canvas has.
+    pixels: Pixels,
 }
 
 /// The pixels of a picture.
@@ -91,10 +91,9 @@ impl Original {
     ///
     /// As [`Original::read`].
     pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, PipelineError> {
-        let picture = decode(path, bytes)?;
-        let canvas = Canvas::new(picture.width(), picture.height())?;
-        let (sha256, rgb) = (sha256(bytes), picture.into_rgb8().into_raw());
-        Ok(Self { path: path.to_owned(), sha256, canvas, rgb })
+        let pixels = Pixels::of(path, bytes)?;
+        let canvas = Canvas::new(pixels.width, pixels.height)?;
+        Ok(Self { path: path.to_owned(), canvas, pixels })
     }
 
     /// Whether this is the picture that another is a repainting of.
@@ -103,12 +102,12 @@ impl Original {
     ///
     /// If it is another one.
     pub fn check(&self, repainted: &Repainted) -> Result<(), PipelineError> {
-        if self.sha256 == repainted.of {
+        if self.pixels.sha256 == repainted.of {
             return Ok(());
         }
         Err(PipelineError::OtherOriginal {
             path: self.path.clone(),
-            found: self.sha256.clone(),
+            found: self.pixels.sha256.clone(),
             wanted: repainted.of.clone(),
         })
     }
@@ -142,7 +141,7 @@ impl Anew {
                 ),
             });
         }
-        let record = Repainted { of: original.sha256, part, feather };
+        let record = Repainted { of: original.pixels.sha256, part, feather };
         record.check(canvas, layout).map_err(PipelineError::Usage)?;
         let anew = match &record.part {
             Part::Mask(runs) => unrolled(runs),
@@ -157,7 +156,7 @@ impl Anew {
                 whose.into_iter().map(|owner| owner.is_some_and(|owner| wanted[owner])).collect()
             }
         };
-        Ok(Self { repaint: Repaint { rgb: original.rgb, anew, feather }, record })
+        Ok(Self { repaint: Repaint { rgb: original.pixels.rgb, anew, feather }, record })
     }
 
     /// What is recorded of it.

@@ -15,14 +15,13 @@ use super::{Failure, Job, failure, plan_of, read_document, write_document};
 use crate::audit::{Examiner, Which};
 use crate::layout::Room;
 use crate::paint::{
-    Anew, Easel, Exchange, ModelFolder, Order, Original, Part, Pixels, Place, Subject, use_threads,
+    Anew, Easel, Exchange, FEATHER, ModelFolder, Order, Original, Part, Pixels, Place, Subject,
+    use_threads,
 };
 use crate::{PipelineError, Studio, Talk, files};
 
-/// How many pixels around a person who is painted again lead over to the rest.
-const FEATHER: u32 = 8;
 /// The folder of a picture's tries.
-const TRIES: &str = "tries";
+pub(super) const TRIES: &str = "tries";
 
 /// What paints and judges the pictures of a run.
 pub(super) struct Painting<'a> {

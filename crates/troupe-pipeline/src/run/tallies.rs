@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 use troupe_core::plan::ScenePlan;
 
-use crate::{PipelineError, files};
+use super::write_json;
+use crate::PipelineError;
 
 /// The sums over the plans of a run, of which no more than one is in memory at a time.
 #[derive(Default)]
@@ -89,9 +90,6 @@ impl Tallies {
             people: self.people,
             axes: &self.axes,
         };
-        let text = serde_json::to_string_pretty(&document).map_err(|error| {
-            PipelineError::Usage(format!("tallies.json can't be written: {error}"))
-        })?;
-        Ok(files::write_atomically(&folder.join("tallies.json"), format!("{text}\n").as_bytes())?)
+        write_json(&folder.join("tallies.json"), &document)
     }
 }
