@@ -1,9 +1,11 @@
 """Trains the autoencoder on crops of drawn scenes.
 
-python train_autoencoder.py DRAWN FOLDER MINUTES [--from FOLDER] [--rate .012] [--threads 2] [--decoder]
+python train_autoencoder.py DRAWN FOLDER MINUTES [--from FOLDER] [--like FOLDER] [--rate .012] [--threads 2] [--decoder]
 
 Three in ten steps are EQ-VAE's (arXiv 2502.09509): the latents are made smaller, and the decoder must give the smaller
-picture. The rate falls over the last 60 % of the minutes. `--decoder` leaves the encoder, and so all latents, alone.
+picture. The rate falls over the last 60 % of the minutes. `--like` holds the first channels to another autoencoder's scaled
+latents where those are alive, so that a UNet trained on them goes on and only has the other channels to learn.
+`--decoder` leaves the encoder, and so all latents, alone.
 """
 import argparse
 import json
@@ -18,16 +20,16 @@ from diffusers import AutoencoderKL
 
 from muon import HALF, split
 
-CROP, PICTURES = 96, 8
+CROP, PICTURES, CHANNELS = 96, 4, 8
 AVERAGE = .998
 NOISE = .05  # on latents whose deviation is held near one
 
 
 def network():
-    """×8, six latent channels, 3.4 M weights."""
+    """×8, 3.3 M weights."""
     it = AutoencoderKL(
-        block_out_channels=(32, 64, 96, 128), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1, latent_channels=6, norm_num_groups=8, sample_size=192)
+        block_out_channels=(24, 48, 96, 128), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1, latent_channels=CHANNELS, norm_num_groups=8, sample_size=192)
     with torch.no_grad():
         for name, weight in it.named_parameters():
             if 2 <= weight.ndim:
@@ -35,6 +37,21 @@ def network():
             elif name.endswith("bias"):
                 weight.zero_()
     return it
+
+
+class Older:
+    """Another autoencoder's latents, as its UNet sees them."""
+
+    def __init__(self, folder):
+        self.network = AutoencoderKL.from_pretrained(folder).float().eval().to(memory_format=torch.channels_last)
+        self.alive = None
+
+    @torch.no_grad()
+    def __call__(self, pixels):
+        z = self.network.encode(pixels).latent_dist.mean * self.network.config.scaling_factor
+        if self.alive is None:
+            self.alive = [at for at, it in enumerate(z.std((0, 2, 3))) if .1 < it]
+        return z[:, self.alive]
 
 
 class Crops:
@@ -77,6 +94,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("minutes", type=float)
     parser.add_argument("--from", dest="start")
+    parser.add_argument("--like")
     parser.add_argument("--rate", type=float, default=.012)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--decoder", action="store_true")
@@ -86,6 +104,7 @@ def main():
     r = random.Random(0)
     it = AutoencoderKL.from_pretrained(options.start).float() if options.start else network()
     it = it.to(memory_format=torch.channels_last)
+    older = Older(options.like) if options.like else None
     if options.decoder:
         for weight in [*it.encoder.parameters(), *it.quant_conv.parameters()]:
             weight.requires_grad_(False)
@@ -104,7 +123,12 @@ def main():
         z = mean + NOISE * torch.randn_like(mean)
         # A divergence from the normal distribution, however light, let channels die: Adam and Muon follow a gradient's
         # direction, and a channel that nothing uses yet has no other. So each channel's deviation is held instead.
-        scale = mean.std((0, 2, 3)).log().square().mean()
+        scale = mean.std((0, 2, 3)).log().square()
+        apart = torch.zeros(())
+        if older:
+            kept = older(pixels)
+            apart = (mean[:, older.alive] - kept).square().mean()
+            scale[older.alive] = 0
         wanted = pixels
         if smaller:
             side = r.choice([6, 7, 8, 9])
@@ -113,7 +137,7 @@ def main():
         with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
             decoded = it.decode(z).sample
         decoded = decoded.float()
-        loss = difference(decoded, wanted) + .01 * scale
+        loss = difference(decoded, wanted) + .01 * scale.mean() + .5 * apart
         it.zero_grad()
         loss.backward()
         inner.step()
@@ -126,7 +150,7 @@ def main():
             quality = now if quality is None else quality * .97 + .03 * now
         steps += 1
         if steps % 100 == 0:
-            print(f"{steps} steps, {part * options.minutes:.1f} min, {quality or 0:.2f} dB, deviations {mean.std((0, 2, 3)).min():.2f} to {mean.std((0, 2, 3)).max():.2f}", flush=True)
+            print(f"{steps} steps, {part * options.minutes:.1f} min, {quality or 0:.2f} dB, deviations {mean.std((0, 2, 3)).min():.2f} to {mean.std((0, 2, 3)).max():.2f}, apart {apart:.4f}", flush=True)
         if steps % 300 == 0:
             torch.save(average, options.folder + ".pt.part")
             os.replace(options.folder + ".pt.part", options.folder + ".pt")
