@@ -170,10 +170,14 @@ class RegionMaps:
 
 
 class RegionalProcessor:
-    """Row 0 of the batch is unconditional; row 1 mixes the outputs of the base and of the regions."""
+    """Row 0 of the batch is unconditional; row 1 mixes the outputs of the base and of the regions.
 
-    def __init__(self, maps, contexts, isolate):
-        self.maps, self.contexts, self.isolate = maps, contexts, isolate
+    Or, with `scores`, attends to the tokens of all their prompts at once, to whose scores the logarithms of the weights are
+    added.
+    """
+
+    def __init__(self, maps, contexts, isolate, scores=False):
+        self.maps, self.contexts, self.isolate, self.scores = maps, contexts, isolate, scores
 
     def __call__(self, attention, hidden_states, encoder_hidden_states=None, **_):
         def heads(x):
@@ -196,7 +200,19 @@ class RegionalProcessor:
                 out = F.scaled_dot_product_attention(heads(query), heads(key), heads(value))
                 return out.transpose(1, 2).flatten(2)
 
+            def attend_at_once(query, contexts, weights):
+                key, value = attention.to_k(contexts), attention.to_v(contexts)  # (prompts, tokens, channels)
+                added = weights.log().T.repeat_interleave(contexts.shape[1], 1)  # (queries, prompts · tokens)
+                everything = lambda x: heads(x.flatten(0, 1)[None])
+                out = F.scaled_dot_product_attention(heads(query), everything(key), everything(value), attn_mask=added)
+                return out.transpose(1, 2).flatten(2)
+
             unconditional = attend(query[:1], encoder_hidden_states[:1])
+            if self.scores:
+                contexts = torch.cat([encoder_hidden_states[1:], self.contexts])
+                weights = torch.cat([base[None], regions])
+                out = torch.cat([unconditional, attend_at_once(query[1:], contexts, weights)])
+                return attention.to_out[0](out)
             conditional = base[:, None] * attend(query[1:], encoder_hidden_states[1:])
             for weights, context in zip(regions, self.contexts):
                 conditional = conditional + weights[:, None] * attend(query[1:], context[None])
@@ -223,8 +239,8 @@ def make_regional():
         key = f"expected.map.{height}x{width}"
         tensors |= {f"{key}.base": base.float(), f"{key}.regions": weights.float(), f"{key}.owner": owner}
     model.double()
-    for name, isolate in (("free", False), ("isolated", True)):
-        model.set_attn_processor(RegionalProcessor(maps, regions.double(), isolate))
+    for name, *how in (("free", False), ("isolated", True), ("scores", False, True)):
+        model.set_attn_processor(RegionalProcessor(maps, regions.double(), *how))
         with torch.no_grad():
             sample = model(latents.double(), 421, contexts.double()).sample
         tensors[f"expected.{name}"] = channels_last(sample)

@@ -5,6 +5,8 @@
 //! every level agrees with every other: the mean of a box's coverage is its area, on a 64 × 64
 //! grid as on a 6 × 12 one. Where boxes overlap, the subject in front owns the pixels.
 
+mod feather;
+
 use serde::{Deserialize, Serialize};
 
 /// An axis-aligned box in the unit square; `(0, 0)` is the top left corner of the picture.
@@ -52,6 +54,10 @@ pub struct Regions {
     placed: Vec<Placed>,
     /// Invariant: in `[0, 1]`.
     base_ratio: f64,
+    /// Invariant: as many as `placed`, each in `[0, 1]`.
+    strengths: Vec<f64>,
+    /// Invariant: in `[0, 1]`.
+    feather: f64,
 }
 
 /// What a token's part must exceed to be a subject's: a half, and not what rounding makes of one.
@@ -138,7 +144,26 @@ impl Regions {
     /// Takes the subjects' boxes in the order of their prompts. `base_ratio` is the weight that the
     /// base prompt keeps inside a box; it is clamped to `[0, 1]`.
     pub fn new(placed: Vec<Placed>, base_ratio: f64) -> Self {
-        Self { placed, base_ratio: base_ratio.clamp(0.0, 1.0) }
+        let strengths = vec![1.0; placed.len()];
+        Self { placed, base_ratio: base_ratio.clamp(0.0, 1.0), strengths, feather: 0.0 }
+    }
+
+    /// With edges that lead over into one another, `feather` wide as a share of the picture's shorter side; it is clamped to
+    /// `[0, 1]`. Whom a token belongs to stays as it is.
+    #[must_use]
+    pub fn with_feather(mut self, feather: f64) -> Self {
+        self.feather = feather.clamp(0.0, 1.0);
+        self
+    }
+
+    /// With what each subject's weights are multiplied by, in their order, clamped to `[0, 1]`; the base has the rest.
+    /// Subjects beyond the list keep what they had.
+    #[must_use]
+    pub fn with_strengths(mut self, strengths: &[f64]) -> Self {
+        for (own, strength) in self.strengths.iter_mut().zip(strengths) {
+            *own = strength.clamp(0.0, 1.0);
+        }
+        self
     }
 
     /// How many subjects there are.
@@ -153,24 +178,41 @@ impl Regions {
 
     /// The weights on a grid.
     ///
-    /// With `w` from [`visible`], region i's weight is `(1 − base_ratio) · wᵢ` and the base's is
-    /// `1 − Σ (1 − base_ratio) · wᵢ`; a token belongs to the subject with `0.5 < wᵢ`.
-    #[expect(clippy::cast_possible_truncation, reason = "weights multiply f32 activations")]
+    /// With `w` from [`visible`], feathered, region i's weight is `(1 − base_ratio) · strengthᵢ · wᵢ` and the base's is what
+    /// is left to one; a token belongs to the subject with `0.5 < wᵢ` before any feather.
     pub fn map(&self, grid: TokenGrid) -> RegionMap {
         let visible = visible(&self.placed, grid);
-        let ratio = 1.0 - self.base_ratio;
-        let base = (0..grid.tokens())
-            .map(|token| 1.0 - visible.iter().map(|w| ratio * w[token]).sum::<f64>())
-            .map(|weight| weight.max(0.0) as f32)
-            .collect();
-        let owner =
-            (0..grid.tokens()).map(|token| visible.iter().position(|w| HALF < w[token])).collect();
-        let regions = visible
-            .into_iter()
-            .map(|w| w.into_iter().map(|part| (ratio * part) as f32).collect())
-            .collect();
-        RegionMap { base, regions, owner }
+        let owner = owners(&visible, grid);
+        let seen = if 0.0 < self.feather {
+            feather::feathered(&self.placed, grid, self.feather)
+        } else {
+            visible
+        };
+        let parts = self.strengths.iter().map(|strength| (1.0 - self.base_ratio) * strength);
+        weighed(&seen, parts, owner)
     }
+}
+
+/// The subject of each token: the one that has more than half of it.
+fn owners(parts: &[Vec<f64>], grid: TokenGrid) -> Vec<Option<usize>> {
+    (0..grid.tokens()).map(|token| parts.iter().position(|w| HALF < w[token])).collect()
+}
+
+/// What each subject has of each token, times the subject's own factor, and the rest for the base.
+#[expect(clippy::cast_possible_truncation, reason = "weights multiply f32 activations")]
+fn weighed(
+    parts: &[Vec<f64>],
+    factors: impl Iterator<Item = f64> + Clone,
+    owner: Vec<Option<usize>>,
+) -> RegionMap {
+    let spoken = |token: usize| {
+        parts.iter().zip(factors.clone()).map(|(w, factor)| factor * w[token]).sum::<f64>()
+    };
+    let base = (0..owner.len()).map(|token| (1.0 - spoken(token)).max(0.0) as f32).collect();
+    let weights = parts.iter().zip(factors.clone());
+    let regions =
+        weights.map(|(w, factor)| w.iter().map(|part| (factor * part) as f32).collect()).collect();
+    RegionMap { base, regions, owner }
 }
 
 /// The part of each cell that a box covers and no box in front of it does; one list for each box.
@@ -321,8 +363,10 @@ mod tests {
         #[test]
         fn weights_of_a_token_sum_to_one(
             placed in prop::collection::vec(places(), 0..6), grid in grids(), base_ratio in 0.0..=1.0_f64,
+            feather in prop_oneof![Just(0.0), 0.0..=0.5_f64], strengths in prop::collection::vec(0.0..=1.0_f64, 0..6),
         ) {
-            let map = Regions::new(placed, base_ratio).map(grid);
+            let regions = Regions::new(placed, base_ratio).with_feather(feather);
+            let map = regions.with_strengths(&strengths).map(grid);
             for token in 0..grid.tokens() {
                 let sum: f32 = map.base[token] + map.regions.iter().map(|it| it[token]).sum::<f32>();
                 prop_assert!((sum - 1.0).abs() < 1e-5, "token {token} sums to {sum}");

@@ -28,7 +28,7 @@ use troupe_nn::{Conv2d, GroupNorm, NnError, silu};
 
 use self::block::{DownBlock, MidBlock, UpBlock};
 use self::bound::Bound;
-pub use self::conditioning::{Added, Conditioning, Isolation, PreparedContext};
+pub use self::conditioning::{Added, Conditioning, Isolation, Mixing, PreparedContext};
 pub use self::config::{Addition, Downsampling, Level, UNetConfig, UNetConfigError};
 use self::time::{AddedEmbedding, TimeEmbedding};
 use crate::weights::{Weights, WeightsError};

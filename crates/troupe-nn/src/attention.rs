@@ -24,6 +24,35 @@ pub fn attention(
     heads: usize,
     mask: Option<Mask<'_>>,
 ) -> Result<Tensor, NnError> {
+    attend([query, key, value], heads, mask, None)
+}
+
+/// [`attention`] without a mask, and for each query and head the logarithm of the sum of its exponentiated scores, by which
+/// several attentions of one query make one: [`blend_tokens`](crate::blend_tokens).
+///
+/// Shapes as there, and `(batch, queries, heads)`.
+///
+/// # Errors
+///
+/// As there.
+pub fn attention_with_sums(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    heads: usize,
+) -> Result<(Tensor, Tensor), NnError> {
+    let (batch, queries, _) = query.dims3().map_err(NnError::from)?;
+    let mut sums = vec![0.0; batch * queries * heads];
+    let out = attend([query, key, value], heads, None, Some(&mut sums))?;
+    Ok((out, from_values(sums, (batch, queries, heads))?))
+}
+
+fn attend(
+    [query, key, value]: [&Tensor; 3],
+    heads: usize,
+    mask: Option<Mask<'_>>,
+    sums: Option<&mut [f32]>,
+) -> Result<Tensor, NnError> {
     let &[batch, queries, channels] = query.dims() else {
         return Err(NnError::shape(
             "query of attention",
@@ -58,7 +87,7 @@ pub fn attention(
     with_values(query, |query| {
         with_values(key, |key| {
             with_values(value, |value| {
-                kernels().attention(query, key, value, shape, mask, &mut out);
+                kernels().attention([query, key, value], shape, mask, &mut out, sums);
             })
         })
     })???;
@@ -148,6 +177,29 @@ mod tests {
                 groups[q].is_none() || groups[k].is_none() || groups[q] == groups[k]
             });
         }
+    }
+
+    #[test]
+    fn attentions_to_two_halves_are_one_by_their_sums() {
+        let AttentionShape { queries, keys, heads, dim, .. } = LARGE;
+        let sequence = |tokens: usize, seed: u32| {
+            from_values(pseudo_random(tokens * heads * dim, seed), (1, tokens, heads * dim))
+                .unwrap()
+        };
+        let (query, key, value) = (sequence(queries, 1), sequence(keys, 2), sequence(keys, 3));
+        let whole = attention(&query, &key, &value, heads, None).unwrap();
+        let part = |from: usize, count: usize| {
+            let of = |it: &Tensor| it.narrow(1, from, count).unwrap().contiguous().unwrap();
+            attention_with_sums(&query, &of(&key), &of(&value), heads).unwrap()
+        };
+        let (places, weights) = ((0..queries).collect::<Vec<_>>(), vec![1.0; queries]);
+        let parts = [part(0, 77), part(77, keys - 77)];
+        let parts = parts.each_ref().map(|(tokens, sums)| crate::ScoredPart {
+            part: crate::Part { tokens, places: &places, weights: &weights },
+            sums,
+        });
+        let blended = crate::blend_tokens(&parts, queries, heads * dim).unwrap();
+        assert_near(&blended, &whole.flatten_all().unwrap().to_vec1::<f32>().unwrap());
     }
 
     #[test]

@@ -29,15 +29,15 @@ pub trait Kernels: Debug + Send + Sync {
     /// `softmax(query · keyᵀ / √dim) · value` for each head, `-∞` before the softmax where masked.
     ///
     /// `query` and `out` are `(batch, queries, heads · dim)`, `key` and `value` are
-    /// `(batch, keys, heads · dim)`.
+    /// `(batch, keys, heads · dim)`. `sums`, if it is wanted, becomes the logarithm of the softmax's denominator,
+    /// `(batch, queries, heads)`.
     fn attention(
         &self,
-        query: &[f32],
-        key: &[f32],
-        value: &[f32],
+        query_key_value: [&[f32]; 3],
         shape: AttentionShape,
         mask: Option<Mask<'_>>,
         out: &mut [f32],
+        sums: Option<&mut [f32]>,
     );
 
     /// Group normalisation (Wu and He 2018, arXiv:1803.08494), then `activation`.

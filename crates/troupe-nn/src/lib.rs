@@ -24,7 +24,7 @@ mod tokens;
 mod upsample;
 
 pub use activation::{add, geglu, gelu, quick_gelu, silu};
-pub use attention::attention;
+pub use attention::{attention, attention_with_sums};
 pub use conv::Conv2d;
 pub use cpu::CpuKernels;
 pub use error::NnError;
@@ -34,5 +34,5 @@ pub use kernels::{
 pub use linear::Linear;
 pub use matrix::Matrix;
 pub use norm::{GroupNorm, LayerNorm};
-pub use tokens::{Part, gather_tokens, mix_tokens};
+pub use tokens::{Part, ScoredPart, blend_tokens, gather_tokens, mix_tokens};
 pub use upsample::{upsample_nearest, upsample_nearest_2x};

@@ -73,6 +73,88 @@ pub fn mix_tokens(parts: &[Part<'_>], tokens: usize, channels: usize) -> Result<
     from_values(out, (1, tokens, channels))
 }
 
+/// A [`Part`] of attention, and what its scores sum up to.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoredPart<'a> {
+    /// What was attended to.
+    pub part: Part<'a>,
+    /// The logarithm of the sum of the exponentiated scores, `(1, places, heads)`.
+    pub sums: &'a Tensor,
+}
+
+/// A sequence of `tokens`, each the attention over all that the parts attended to at its place, as if the logarithm of
+/// the part's weight had been added to its scores; zero where they have nothing.
+///
+/// With `Zₚ = exp(sumₚ)`: `Σ wₚ·Zₚ·outₚ / Σ wₚ·Zₚ`, for each head.
+///
+/// Shape `(1, tokens, channels)`.
+///
+/// # Errors
+///
+/// As [`mix_tokens`], and if the sums are of other tokens or of heads that don't divide the channels.
+pub fn blend_tokens(
+    parts: &[ScoredPart<'_>],
+    tokens: usize,
+    channels: usize,
+) -> Result<Tensor, NnError> {
+    let heads = parts.first().and_then(|it| it.sums.dims().last().copied()).unwrap_or(1);
+    if heads == 0 || !channels.is_multiple_of(heads) {
+        let expected = format!("a divisor of {channels} channels");
+        return Err(NnError::Setting { what: "heads of sums", expected, found: heads });
+    }
+    let mut scores = Vec::with_capacity(parts.len());
+    let mut greatest = vec![f32::NEG_INFINITY; tokens * heads];
+    for ScoredPart { part, sums } in parts {
+        if sums.dims() != [1, part.places.len(), heads] {
+            let expected = format!("(1, {}, {heads})", part.places.len());
+            return Err(NnError::shape("sums of scores", expected, sums.dims()));
+        }
+        if let Some(&place) = part.places.iter().find(|&&place| tokens <= place) {
+            return Err(outside(place, tokens));
+        }
+        let own = with_values(sums, |sums| {
+            let weighted = sums.chunks_exact(heads).zip(part.weights);
+            weighted.flat_map(|(sums, weight)| sums.iter().map(|sum| sum + weight.ln())).collect()
+        })?;
+        let own: Vec<f32> = own;
+        for (&place, own) in part.places.iter().zip(own.chunks_exact(heads)) {
+            for (greatest, own) in greatest[place * heads..][..heads].iter_mut().zip(own) {
+                *greatest = greatest.max(*own);
+            }
+        }
+        scores.push(own);
+    }
+    let mut totals = vec![0.0_f32; tokens * heads];
+    let mut out = vec![0.0_f32; tokens * channels];
+    #[expect(clippy::integer_division, reason = "`heads` divides `channels`")]
+    let dim = channels / heads;
+    for (ScoredPart { part, .. }, scores) in parts.iter().zip(&scores) {
+        if sequence("tokens to blend", part.tokens)? != (part.places.len(), channels) {
+            let expected = format!("(1, {}, {channels})", part.places.len());
+            return Err(NnError::shape("tokens to blend", expected, part.tokens.dims()));
+        }
+        with_values(part.tokens, |x| {
+            let each = part.places.iter().zip(x.chunks_exact(channels));
+            for ((&place, from), own) in each.zip(scores.chunks_exact(heads)) {
+                for head in 0..heads {
+                    let share = (own[head] - greatest[place * heads + head]).exp();
+                    totals[place * heads + head] += share;
+                    let to = &mut out[place * channels + head * dim..][..dim];
+                    for (to, from) in to.iter_mut().zip(&from[head * dim..]) {
+                        *to += share * from;
+                    }
+                }
+            }
+        })?;
+    }
+    for (values, total) in out.chunks_exact_mut(dim).zip(&totals) {
+        if 0.0 < *total {
+            values.iter_mut().for_each(|value| *value /= total);
+        }
+    }
+    from_values(out, (1, tokens, channels))
+}
+
 fn sequence(what: &'static str, x: &Tensor) -> Result<(usize, usize), NnError> {
     match *x.dims() {
         [1, tokens, channels] => Ok((tokens, channels)),
@@ -112,5 +194,24 @@ mod tests {
         assert!(mix_tokens(&parts, 3, 1).is_err());
         assert!(mix_tokens(&parts, 4, 2).is_err());
         assert!(mix_tokens(&[Part { weights: &[], ..parts[0] }], 4, 1).is_err());
+    }
+
+    #[test]
+    fn blended_parts_count_by_weight_and_by_what_their_scores_sum_up_to() {
+        let tokens = from_values(vec![1.0, 4.0], (1, 1, 2)).unwrap();
+        let others = from_values(vec![3.0, 8.0], (1, 1, 2)).unwrap();
+        let sums = |a: f32, b: f32| from_values(vec![a.ln(), b.ln()], (1, 1, 2)).unwrap();
+        let (own, other) = (sums(1.0, 3.0), sums(1.0, 1.0));
+        let part = |tokens, sums| ScoredPart {
+            part: Part { tokens, places: &[1], weights: &[0.5] },
+            sums,
+        };
+        let y = blend_tokens(&[part(&tokens, &own), part(&others, &other)], 2, 2).unwrap();
+        let y: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
+        for (found, wanted) in y.iter().zip([0.0, 0.0, 2.0, 5.0]) {
+            assert!((found - wanted).abs() < 1e-6, "{y:?}");
+        }
+        assert!(blend_tokens(&[part(&tokens, &own)], 1, 2).is_err());
+        assert!(blend_tokens(&[part(&tokens, &own)], 2, 3).is_err());
     }
 }

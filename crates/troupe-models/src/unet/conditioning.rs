@@ -8,9 +8,13 @@
 //! It follows that a row without regions is plain attention, and that one region over the whole
 //! image with `base_ratio` 0 is its prompt alone, both bit for bit.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use troupe_core::region::{RegionMap, Regions, TokenGrid};
-use troupe_nn::{Part, attention, gather_tokens, mix_tokens};
+use troupe_nn::{
+    Part, ScoredPart, attention, attention_with_sums, blend_tokens, gather_tokens, mix_tokens,
+};
 
 use super::{
     UNetError,
@@ -53,19 +57,52 @@ pub enum Isolation {
     Isolated,
 }
 
+/// How the prompts that speak to a token are made one, with their weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mixing {
+    /// The outputs of the attentions are mixed: `Σ wₚ · outₚ`.
+    #[default]
+    Outputs,
+    /// One attention over the tokens of all of them, to whose scores the logarithm of the prompt's weight is added: a prompt
+    /// that has more to say to a token is heard more.
+    Scores,
+}
+
 /// Prompts and regions as the layers of one UNet need them, for latents of one size.
-#[derive(Debug)]
+///
+/// What is said and where it is said are kept apart, so that other regions cost no prompt a second time.
+#[derive(Clone, Debug)]
 pub struct PreparedContext {
+    said: Arc<Said>,
+    placement: Arc<Placement>,
+}
+
+/// What is said in all rows.
+#[derive(Debug)]
+struct Said {
     latents: TokenGrid,
+    grids: Vec<TokenGrid>,
     /// Invariant: of the same length for each attention.
     attentions: Vec<Vec<KeyValue>>,
     rows: Vec<Row>,
+    /// How many regions the regional rows have.
+    boxes: usize,
+    /// For each region: the LoRAs of its subject.
+    bound: Vec<Vec<usize>>,
+    /// What is added to the timestep's embedding, in each row: `(rows, time_embedding_dim)`.
+    added: Option<Tensor>,
+}
+
+/// Who listens to which prompt.
+#[derive(Debug)]
+struct Placement {
+    mixing: Mixing,
+    /// For each row and level.
+    rows: Vec<Vec<Listening>>,
     /// For each level: the subject of each token. Empty without regions.
     owners: Vec<Vec<Option<usize>>>,
     /// For each level: where the subjects of each bound LoRA are. Empty without bound LoRAs.
     masks: Vec<Vec<Option<Tensor>>>,
-    /// What is added to the timestep's embedding, in each row: `(rows, time_embedding_dim)`.
-    added: Option<Tensor>,
 }
 
 /// The key and the value of a prompt in one attention: `(1, tokens, channels)` each.
@@ -80,8 +117,8 @@ struct KeyValue {
 struct Row {
     /// The row's prompts are those of an attention from this one on.
     first_prompt: usize,
-    /// For each level: which tokens listen to which of the row's prompts.
-    levels: Vec<Listening>,
+    /// Whether it has a prompt for each region beside the base's.
+    regional: bool,
 }
 
 /// Who listens to which prompt on one level.
@@ -114,19 +151,14 @@ impl PreparedContext {
     ) -> Result<Self, UNetError> {
         let grids = grids(config, latents)?;
         let boxes = regions.map_or(0, Regions::len);
-        let maps: Vec<_> = match regions {
-            Some(regions) if 0 < boxes => grids.iter().map(|&grid| regions.map(grid)).collect(),
-            _ => Vec::new(),
-        };
-
         let mut prompts = Vec::new();
         let mut prepared_rows = Vec::new();
         for row in rows {
             let first_prompt = prompts.len();
-            let levels = match row {
+            let regional = match row {
                 Conditioning::Plain(prompt) => {
                     prompts.push((checked(prompt, config.cross_attention_dim)?, &[][..]));
-                    grids.iter().map(|_| Listening::One { prompt: 0 }).collect()
+                    false
                 }
                 Conditioning::Regional { base, regions } => {
                     if regions.len() != boxes {
@@ -137,19 +169,10 @@ impl PreparedContext {
                         let loras = bound.get(subject).map_or(&[][..], Vec::as_slice);
                         prompts.push((checked(prompt, config.cross_attention_dim)?, loras));
                     }
-                    if maps.is_empty() {
-                        grids.iter().map(|_| Listening::One { prompt: 0 }).collect()
-                    } else {
-                        let listening = maps.iter().map(|map| {
-                            let regions = map.regions.iter().map(Vec::as_slice);
-                            let weights = std::iter::once(map.base.as_slice()).chain(regions);
-                            Listening::new(&weights.collect::<Vec<_>>())
-                        });
-                        listening.collect()
-                    }
+                    true
                 }
             };
-            prepared_rows.push(Row { first_prompt, levels });
+            prepared_rows.push(Row { first_prompt, regional });
         }
 
         let mut attentions = Vec::with_capacity(layers.len());
@@ -161,26 +184,55 @@ impl PreparedContext {
             }
             attentions.push(of_prompts);
         }
-        let masks = maps.iter().map(|map| masks(map, bound)).collect::<Result<_, _>>()?;
-        let owners = maps.into_iter().map(|map| map.owner).collect();
-        Ok(Self { latents, attentions, rows: prepared_rows, owners, masks, added })
+        let bound = bound.to_vec();
+        let said = Said { latents, grids, attentions, rows: prepared_rows, boxes, bound, added };
+        let maps: Vec<_> = match regions {
+            Some(regions) if 0 < boxes => said.grids.iter().map(|&it| regions.map(it)).collect(),
+            _ => Vec::new(),
+        };
+        let placement = Arc::new(Placement::new(&said, maps, Mixing::default())?);
+        Ok(Self { said: Arc::new(said), placement })
+    }
+
+    /// The tokens of each level, from the widest.
+    pub fn levels(&self) -> &[TokenGrid] {
+        &self.said.grids
+    }
+
+    /// The same prompts with other regions, one map for each of the [`levels`](Self::levels), and mixed in this way.
+    ///
+    /// # Errors
+    ///
+    /// If there are other levels, or other regions than there are prompts for.
+    pub fn with_maps(&self, maps: Vec<RegionMap>, mixing: Mixing) -> Result<Self, UNetError> {
+        let fits = |(map, grid): (&RegionMap, &TokenGrid)| {
+            let lists = map.regions.iter().map(Vec::len).chain([map.base.len(), map.owner.len()]);
+            map.regions.len() == self.said.boxes && lists.into_iter().all(|it| it == grid.tokens())
+        };
+        if maps.len() != self.said.grids.len() || !maps.iter().zip(&self.said.grids).all(fits) {
+            let prompts = self.said.boxes;
+            let boxes = maps.first().map_or(0, |map| map.regions.len());
+            return Err(UNetError::Regions { prompts, boxes });
+        }
+        let placement = Arc::new(Placement::new(&self.said, maps, mixing)?);
+        Ok(Self { said: Arc::clone(&self.said), placement })
     }
 
     /// The size of the latents for which this was prepared.
     pub fn latents(&self) -> TokenGrid {
-        self.latents
+        self.said.latents
     }
 
     /// The rows of the batch.
     pub fn rows(&self) -> usize {
-        self.rows.len()
+        self.said.rows.len()
     }
 
     /// The timestep's embedding with what is added to it: one row for all, or one for each.
     ///
     /// Shape `(1, time_embedding_dim)` → `(1 or rows, time_embedding_dim)`.
     pub(super) fn add_to(&self, embedding: Tensor) -> Result<Tensor, UNetError> {
-        match &self.added {
+        match &self.said.added {
             Some(added) => Ok(added.broadcast_add(&embedding)?),
             None => Ok(embedding),
         }
@@ -188,13 +240,13 @@ impl PreparedContext {
 
     /// Which subject each token of a level belongs to; `None` where no token belongs to any.
     pub(super) fn owners(&self, level: usize) -> Option<&[Option<usize>]> {
-        let owners = self.owners.get(level)?;
+        let owners = self.placement.owners.get(level)?;
         owners.iter().any(Option::is_some).then_some(owners)
     }
 
     /// Where the subjects of each bound LoRA are on a level.
     pub(super) fn masks(&self, level: usize) -> Masks<'_> {
-        self.masks.get(level).map_or(&[], Vec::as_slice)
+        self.placement.masks.get(level).map_or(&[], Vec::as_slice)
     }
 
     /// Attention number `index` of the tokens to the prompts of their rows, before `to_out`.
@@ -208,17 +260,18 @@ impl PreparedContext {
         heads: usize,
     ) -> Result<Tensor, UNetError> {
         let (_, tokens, channels) = query.dims3()?;
-        let prompts = self.attentions.get(index).ok_or(UNetError::ForeignContext)?;
-        let attend = |query: &Tensor, row: &Row, prompt: usize| -> Result<Tensor, UNetError> {
-            let prompt = prompts.get(row.first_prompt + prompt).ok_or(UNetError::ForeignContext)?;
-            Ok(attention(query, &prompt.key, &prompt.value, heads, None)?)
+        let prompts = self.said.attentions.get(index).ok_or(UNetError::ForeignContext)?;
+        let of = |row: &Row, prompt: usize| {
+            prompts.get(row.first_prompt + prompt).ok_or(UNetError::ForeignContext)
         };
-        let mut mixed = Vec::with_capacity(self.rows.len());
-        for (index, row) in self.rows.iter().enumerate() {
+        let mut mixed = Vec::with_capacity(self.said.rows.len());
+        let rows = self.said.rows.iter().zip(&self.placement.rows);
+        for (index, (row, levels)) in rows.enumerate() {
             let query = query.narrow(0, index, 1)?; // (1, tokens, channels)
-            let listeners = match row.levels.get(level).ok_or(UNetError::ForeignContext)? {
+            let listeners = match levels.get(level).ok_or(UNetError::ForeignContext)? {
                 &Listening::One { prompt } => {
-                    mixed.push(attend(&query, row, prompt)?);
+                    let KeyValue { key, value } = of(row, prompt)?;
+                    mixed.push(attention(&query, key, value, heads, None)?);
                     continue;
                 }
                 Listening::Several(listeners) => listeners,
@@ -226,16 +279,44 @@ impl PreparedContext {
             let mut outputs = Vec::with_capacity(listeners.len());
             for listener in listeners {
                 let query = gather_tokens(&query, &listener.tokens)?;
-                outputs.push(attend(&query, row, listener.prompt)?);
+                let KeyValue { key, value } = of(row, listener.prompt)?;
+                outputs.push(attention_with_sums(&query, key, value, heads)?);
             }
-            let parts = listeners.iter().zip(&outputs).map(|(listener, output)| Part {
-                tokens: output,
-                places: &listener.tokens,
-                weights: &listener.weights,
+            let parts = listeners.iter().zip(&outputs).map(|(listener, (output, sums))| {
+                let (places, weights) = (&*listener.tokens, &*listener.weights);
+                ScoredPart { part: Part { tokens: output, places, weights }, sums }
             });
-            mixed.push(mix_tokens(&parts.collect::<Vec<_>>(), tokens, channels)?);
+            let parts: Vec<ScoredPart<'_>> = parts.collect();
+            mixed.push(match self.placement.mixing {
+                Mixing::Outputs => {
+                    let parts: Vec<Part<'_>> = parts.iter().map(|it| it.part).collect();
+                    mix_tokens(&parts, tokens, channels)?
+                }
+                Mixing::Scores => blend_tokens(&parts, tokens, channels)?,
+            });
         }
         Ok(Tensor::cat(&mixed, 0)?)
+    }
+}
+
+impl Placement {
+    /// From the weights on each level, or none.
+    fn new(said: &Said, maps: Vec<RegionMap>, mixing: Mixing) -> Result<Self, UNetError> {
+        let of = |row: &Row| {
+            if !row.regional || maps.is_empty() {
+                return said.grids.iter().map(|_| Listening::One { prompt: 0 }).collect();
+            }
+            let listening = maps.iter().map(|map| {
+                let regions = map.regions.iter().map(Vec::as_slice);
+                let weights = std::iter::once(map.base.as_slice()).chain(regions);
+                Listening::new(&weights.collect::<Vec<_>>())
+            });
+            listening.collect()
+        };
+        let rows = said.rows.iter().map(of).collect();
+        let masks = maps.iter().map(|map| masks(map, &said.bound)).collect::<Result<_, _>>()?;
+        let owners = maps.into_iter().map(|map| map.owner).collect();
+        Ok(Self { mixing, rows, owners, masks })
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn attention(
     shape: AttentionShape,
     mask: Option<Mask<'_>>,
     out: &mut [f32],
+    logarithms: Option<&mut [f32]>,
 ) {
     let AttentionShape { queries, keys, heads, dim, .. } = shape;
     let channels = heads * dim;
@@ -46,13 +47,21 @@ pub(super) fn attention(
     let of_block = queries.div_ceil(queries.div_ceil(wanted).next_multiple_of(2));
     let scale = 1.0 / to_f32(dim).sqrt();
 
-    let images = out.par_chunks_mut(queries * channels).enumerate();
-    images.for_each(|(image, out)| {
+    // Where nobody wants them they are kept all the same: one number a query and head.
+    let mut nobodys = Vec::new();
+    let logarithms = logarithms.unwrap_or_else(|| {
+        nobodys.resize(shape.batch * queries * heads, 0.0);
+        &mut nobodys
+    });
+    let images = out.par_chunks_mut(queries * channels);
+    let images = images.zip(logarithms.par_chunks_mut(queries * heads)).enumerate();
+    images.for_each(|(image, (out, logarithms))| {
         let query = &query[image * queries * channels..][..queries * channels];
         let key = &key[image * keys * channels..][..keys * channels];
         let value = &value[image * keys * channels..][..keys * channels];
-        let blocks = out.par_chunks_mut(of_block * channels).enumerate();
-        blocks.for_each(|(block, out)| {
+        let blocks = out.par_chunks_mut(of_block * channels);
+        let blocks = blocks.zip(logarithms.par_chunks_mut(of_block * heads)).enumerate();
+        blocks.for_each(|(block, (out, logarithms))| {
             let from = block * of_block;
             let rows = of_block.min(queries - from);
             let mut scores = vec![0.0; rows * keys];
@@ -76,7 +85,10 @@ pub(super) fn attention(
                                 None => keys,
                             };
                             let (scores, later) = scores.split_at_mut(seen);
-                            sums[row] = exponentials(scores, scale);
+                            let (sum, maximum) = exponentials(scores, scale);
+                            sums[row] = sum;
+                            let number = head.checked_div(dim).unwrap_or(0);
+                            logarithms[row * heads + number] = scale * maximum + sum.ln();
                             later.fill(0.0);
                         }
                     },
@@ -107,10 +119,10 @@ fn hide_other_groups(scores: &mut [f32], group: usize, groups: &[usize]) {
     }
 }
 
-/// Replaces each score by `exp(scale · (score − maximum))`, and returns their sum.
+/// Replaces each score by `exp(scale · (score − maximum))`; returns their sum, and the maximum.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "must be compiled for its caller's instruction set")]
-fn exponentials(scores: &mut [f32], scale: f32) -> f32 {
+fn exponentials(scores: &mut [f32], scale: f32) -> (f32, f32) {
     let larger = |a: f32, b: f32| if a < b { b } else { a };
     let (blocks, rest) = scores.as_chunks::<LANES>();
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -123,7 +135,7 @@ fn exponentials(scores: &mut [f32], scale: f32) -> f32 {
     for score in scores.iter_mut() {
         *score = exp((*score - maximum) * scale);
     }
-    sum(scores, |x| x)
+    (sum(scores, |x| x), maximum)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "channels stay far below 2²⁴")]

@@ -41,14 +41,13 @@ impl Kernels for CpuKernels {
 
     fn attention(
         &self,
-        query: &[f32],
-        key: &[f32],
-        value: &[f32],
+        query_key_value: [&[f32]; 3],
         shape: AttentionShape,
         mask: Option<Mask<'_>>,
         out: &mut [f32],
+        sums: Option<&mut [f32]>,
     ) {
-        attention::attention([query, key, value], shape, mask, out);
+        attention::attention(query_key_value, shape, mask, out, sums);
     }
 
     fn group_norm(

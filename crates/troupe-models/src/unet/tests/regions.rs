@@ -22,6 +22,39 @@ fn isolation_is_its_formula_in_pytorch() {
 }
 
 #[test]
+fn weights_in_the_scores_are_their_formula_in_pytorch() {
+    let it = Regional::read();
+    let size = grid(&it.latents);
+    let context = it.unet.prepare(&it.rows(), &[], Some(&it.regions), &[], size).unwrap();
+    let maps = |grids: &[TokenGrid]| grids.iter().map(|&grid| it.regions.map(grid)).collect();
+    let sample = |mixing: Mixing| {
+        let context = context.with_maps(maps(context.levels()), mixing).unwrap();
+        it.unet.forward(&it.latents, 421.0, &context, Isolation::Free).unwrap()
+    };
+    let scores = values(&sample(Mixing::Scores));
+    assert_close("scores", &scores, &it.golden.tensor("expected.scores"), 1e-4);
+    // Otherwise the golden would say nothing.
+    let free = it.golden.tensor("expected.free").0;
+    assert!(1e-2 < relative_error(&scores, &free), "{}", relative_error(&scores, &free));
+    // The same maps again are what was prepared.
+    let prepared = it.sample(&it.rows(), Some(&it.regions), Isolation::Free);
+    assert_eq!(bits(&sample(Mixing::Outputs)), bits(&prepared));
+}
+
+#[test]
+fn maps_of_other_levels_or_regions_are_refused() {
+    let it = Regional::read();
+    let size = grid(&it.latents);
+    let context = it.unet.prepare(&it.rows(), &[], Some(&it.regions), &[], size).unwrap();
+    let fewer = Regions::new(Vec::new(), 0.2);
+    let levels = context.levels();
+    for (regions, levels) in [(&fewer, levels), (&it.regions, &levels[1..])] {
+        let maps = levels.iter().map(|&grid| regions.map(grid)).collect();
+        assert!(context.with_maps(maps, Mixing::Outputs).is_err());
+    }
+}
+
+#[test]
 fn region_maps_are_those_of_the_reference() {
     let it = Regional::read();
     for (height, width) in [(12, 20), (6, 10), (3, 5)] {
