@@ -87,11 +87,29 @@ pub struct Subject {
     /// The LoRAs that this person has and no other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<SubjectLora>,
+    /// How this person is painted, where it differs from the others.
+    #[serde(default, skip_serializing_if = "Manner::is_usual")]
+    pub paint: Manner,
     /// What the painter is told about this person.
     pub sub_prompt: String,
     /// Whether the sub-prompt was written by a person and is to stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,
+}
+
+/// How one person is painted; for people to write into a plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manner {
+    /// What shouldn't be seen of this person, beside what shouldn't be seen at all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub negative: String,
+    /// Strength of classifier-free guidance where this person is, 1 to 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f64>,
+    /// What the person's part in the box is multiplied by, 0 to 1; the base prompt gets the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
 }
 
 /// A value that a person has on an axis.
@@ -212,6 +230,7 @@ impl Document for ScenePlan {
                 return Err(format!("two subjects have the id `{}`", subject.id));
             }
             subject.check_loras()?;
+            subject.paint.check().map_err(|what| format!("subject `{}`: {what}", subject.id))?;
             for assigned in &subject.values {
                 let known = self.axes.iter().find(|proof| proof.axis == assigned.axis).ok_or_else(
                     || {
@@ -262,6 +281,24 @@ pub struct NotAssignable {
     pub name: String,
     /// What there is.
     pub known: String,
+}
+
+impl Manner {
+    /// Whether it says nothing.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: Option<f64>, least: f64, most: f64| match value {
+            Some(value) if !(least..=most).contains(&value) => {
+                Err(format!("`paint.{name}` takes {least} to {most}, and is {value}"))
+            }
+            Some(_) | None => Ok(()),
+        };
+        within("guidance", self.guidance, 1.0, 50.0)?;
+        within("strength", self.strength, 0.0, 1.0)
+    }
 }
 
 impl Subject {

@@ -6,7 +6,7 @@ mod refusals;
 
 use troupe_core::axis::Scope;
 use troupe_core::brief::{Brief, Kind};
-use troupe_core::plan::{Assigned, AxisProof, Subject, ValueDefinition};
+use troupe_core::plan::{Assigned, AxisProof, Manner, Subject, ValueDefinition};
 use troupe_core::seed::Seed;
 
 use super::*;
@@ -30,6 +30,7 @@ fn plan(statures: &[f64], formation: Formation, shot: Shot) -> ScenePlan {
         values: vec![Assigned { axis: "height".to_owned(), value: name(index), stated: false }],
         also: Vec::new(),
         loras: Vec::new(),
+        paint: Manner::default(),
         sub_prompt: format!("a farmer with <hat & scarf> number {index}"),
         edited: false,
     });

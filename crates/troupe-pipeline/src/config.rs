@@ -10,6 +10,7 @@ mod error;
 mod keys;
 mod layers;
 mod nearest;
+mod regions;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use troupe_models::lora::{PARTS, Scales, is_part};
 use troupe_sampler::{Method, Schedule};
 
 pub use self::error::{ConfigError, ConfigProblem, Origin};
+pub use self::regions::{MixingWord, RampConfig, RegionsConfig};
 pub use self::sampling::{Dtype, Rng, Spacing};
 
 /// The commented file that `init` writes; it says what holds without a file, too.
@@ -177,8 +179,7 @@ impl PaintConfig {
         within("eta", self.eta, 0.0, 1.0)?;
         within("guidance", self.guidance, 1.0, 50.0)?;
         within("guidance_rescale", self.guidance_rescale, 0.0, 1.0)?;
-        within("regions.base_ratio", self.regions.base_ratio, 0.0, 1.0)?;
-        within("regions.isolate", self.regions.isolate, 0.0, 1.0)?;
+        self.regions.check().map_err(|problem| format!("`paint.regions.{problem}"))?;
         for lora in &self.loras {
             within("loras.scale", lora.scale, -10.0, 10.0)?;
             for (part, &scale) in &lora.blocks {
@@ -209,16 +210,6 @@ pub fn with_schedule(sampler: &str, schedule: &str) -> Result<String, String> {
         return Ok(named);
     }
     Err(format!("the sampler `{sampler}` takes no schedule `{wanted}`"))
-}
-
-/// How much the subjects' prompts say in their boxes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RegionsConfig {
-    /// What the base prompt still says inside a box, 0 to 1.
-    pub base_ratio: f64,
-    /// The part of the steps, from the first, in which subjects don't see one another, 0 to 1.
-    pub isolate: f64,
 }
 
 /// One LoRA.

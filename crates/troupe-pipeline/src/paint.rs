@@ -202,8 +202,7 @@ impl Easel {
                 },
                 guidance: paint.guidance,
                 guidance_rescale: paint.guidance_rescale,
-                base_ratio: paint.regions.base_ratio,
-                isolate: paint.regions.isolate,
+                regions: paint.regions.settings(),
             },
             noise,
         };
@@ -298,19 +297,21 @@ impl Easel {
 
     /// The people of a layout, each with the LoRAs that are its own.
     fn group(&self, layout: &Layout) -> Scene {
-        let loras = |placement: &Placement| {
+        let person = |placement: &Placement| {
+            let person =
+                Person::new(placement.sub_prompt.clone(), placement.bounds, placement.depth);
             let subject = layout.plan.subjects.iter().find(|it| it.id == placement.id);
-            let mine = |rules: &[SubjectRule]| {
-                subject.is_some_and(|it| rules.iter().any(|rule| rule.means(it)))
-            };
-            let own = self.loras.bound().enumerate().filter(|(_, (_, rules))| mine(rules));
-            own.map(|(lora, _)| lora).collect()
-        };
-        let person = |placement: &Placement| Person {
-            prompt: placement.sub_prompt.clone(),
-            bounds: placement.bounds,
-            depth: placement.depth,
-            loras: loras(placement),
+            let Some(subject) = subject else { return person };
+            let mine = |rules: &[SubjectRule]| rules.iter().any(|rule| rule.means(subject));
+            let loras = self.loras.bound().enumerate().filter(|(_, (_, rules))| mine(rules));
+            let manner = &subject.paint;
+            Person {
+                loras: loras.map(|(lora, _)| lora).collect(),
+                negative: manner.negative.clone(),
+                guidance: manner.guidance,
+                strength: manner.strength.unwrap_or(1.0),
+                ..person
+            }
         };
         Scene::Group {
             base: layout.base_prompt.clone(),

@@ -9,7 +9,7 @@
 
 use troupe_core::axis::Scope;
 use troupe_core::document::Document;
-use troupe_core::plan::{Assigned, ScenePlan, Subject};
+use troupe_core::plan::{Assigned, Manner, ScenePlan, Subject};
 use troupe_core::seed::{Seed, Stream};
 
 use crate::axes::{Axes, CheckedAxis, shortened};
@@ -337,6 +337,7 @@ impl Picture<'_> {
                 .collect(),
             also: seat.also.clone(),
             loras: Vec::new(),
+            paint: Manner::default(),
             sub_prompt: String::new(),
             edited: false,
         };

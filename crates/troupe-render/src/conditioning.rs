@@ -8,12 +8,52 @@ use troupe_models::clip::ClipTextEncoder;
 use troupe_models::unet::{Added, Conditioning, PreparedContext};
 
 use crate::text::Encoded;
-use crate::{Job, Painter, Person, RenderError, Scene};
+use crate::{Job, Painter, Person, RegionSettings, RenderError, Scene};
 
 /// The text encoders with the LoRAs that some person has, by their numbers.
 ///
 /// `None` where no LoRA of them changes a text encoder.
 type Tuned<'a> = BTreeMap<&'a [usize], Option<Vec<ClipTextEncoder>>>;
+
+/// The people of a picture.
+pub(crate) fn people(job: &Job) -> &[Person] {
+    match &job.scene {
+        Scene::Plain(_) => &[],
+        Scene::Group { people, .. } => people,
+    }
+}
+
+/// Whether a picture is guided anywhere.
+pub(crate) fn guided(job: &Job) -> bool {
+    let own = people(job).iter().filter_map(|person| person.guidance);
+    own.chain([job.settings.guidance]).any(|guidance| 1.0 < guidance)
+}
+
+/// The people's regions in a step of so many.
+pub(crate) fn regions(
+    people: &[Person],
+    settings: RegionSettings,
+    step: usize,
+    steps: usize,
+) -> Regions {
+    let placed = |person: &Person| Placed { bounds: person.bounds, depth: person.depth };
+    let strengths: Vec<f64> = people.iter().map(|person| person.strength).collect();
+    Regions::new(people.iter().map(placed).collect(), settings.base_ratio.at(step, steps))
+        .with_feather(settings.feather)
+        .with_strengths(&strengths)
+}
+
+/// The people's boxes, each its person's alone, whatever the base prompt says there.
+pub(crate) fn own_boxes(people: &[Person], settings: RegionSettings) -> Regions {
+    let placed = |person: &Person| Placed { bounds: person.bounds, depth: person.depth };
+    Regions::new(people.iter().map(placed).collect(), 0.0).with_feather(settings.feather)
+}
+
+/// Two texts against something, of which either may be empty.
+fn joined(all: &str, own: &str) -> String {
+    let texts = [all.trim(), own.trim()];
+    texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+}
 
 impl Painter {
     /// Encodes all prompts of a job: the negative one first, if there is guidance.
@@ -25,28 +65,30 @@ impl Painter {
         let mut notes = Vec::new();
         let mut rows = Vec::new();
         let mut pooled = Vec::new();
-        let people = match &job.scene {
-            Scene::Plain(_) => &[],
-            Scene::Group { people, .. } => people.as_slice(),
-        };
+        let people = people(job);
         let tuned = self.tuned(people)?;
         let of = |person: &Person| tuned.get(person.loras.as_slice()).and_then(Option::as_deref);
-        if 1.0 < job.settings.guidance {
-            let encode = |tuned, notes: &mut Vec<String>| -> Result<Encoded, RenderError> {
-                let negative = self.texts.encode(&job.negative, tuned, notes)?;
-                if self.zeros_for_empty_prompt && job.negative.trim().is_empty() {
-                    return negative.zeros();
-                }
-                Ok(negative)
-            };
-            let negative = encode(None, &mut notes)?;
-            rows.push(if people.iter().all(|person| person.loras.is_empty()) {
+        if guided(job) {
+            let encode =
+                |text: &str, tuned, notes: &mut Vec<String>| -> Result<Encoded, RenderError> {
+                    let negative = self.texts.encode(text, tuned, notes)?;
+                    if self.zeros_for_empty_prompt && text.trim().is_empty() {
+                        return negative.zeros();
+                    }
+                    Ok(negative)
+                };
+            let negative = encode(&job.negative, None, &mut notes)?;
+            let usual = |it: &Person| it.loras.is_empty() && it.negative.trim().is_empty();
+            rows.push(if people.iter().all(usual) {
                 Conditioning::Plain(negative.context)
             } else {
                 // A LoRA changes what is said against a prompt as it changes the prompt, where it is bound.
-                let region = |person: &Person| match of(person) {
-                    Some(tuned) => Ok(encode(Some(tuned), &mut Vec::new())?.context),
-                    None => Ok(negative.context.clone()),
+                let region = |person: &Person| {
+                    if of(person).is_none() && person.negative.trim().is_empty() {
+                        return Ok(negative.context.clone());
+                    }
+                    let text = joined(&job.negative, &person.negative);
+                    Ok(encode(&text, of(person), &mut Vec::new())?.context)
                 };
                 let regions = people.iter().map(region).collect::<Result<_, RenderError>>()?;
                 Conditioning::Regional { base: negative.context, regions }
@@ -65,14 +107,10 @@ impl Painter {
                 let region = |person: &Person| -> Result<Tensor, RenderError> {
                     Ok(self.texts.encode(&person.prompt, of(person), &mut notes)?.context)
                 };
-                let regions = people.iter().map(region).collect::<Result<_, _>>()?;
-                rows.push(Conditioning::Regional { base: base.context, regions });
+                let prompts = people.iter().map(region).collect::<Result<_, _>>()?;
+                rows.push(Conditioning::Regional { base: base.context, regions: prompts });
                 pooled.extend(base.pooled);
-                let placed = people
-                    .iter()
-                    .map(|person| Placed { bounds: person.bounds, depth: person.depth })
-                    .collect();
-                Some(Regions::new(placed, job.settings.base_ratio))
+                Some(regions(people, job.settings.regions, 0, 1))
             }
         };
         // The picture is a whole one of its own size.

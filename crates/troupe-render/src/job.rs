@@ -3,6 +3,7 @@
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
+use troupe_models::unet::Mixing;
 use troupe_sampler::SamplingOptions;
 
 use crate::RenderError;
@@ -47,6 +48,27 @@ pub struct Person {
     pub depth: u32,
     /// The LoRAs that this person alone has, by their numbers in [`Loras::bound`](crate::Loras::bound).
     pub loras: Vec<usize>,
+    /// What shouldn't be seen of this person, beside what shouldn't be seen at all.
+    pub negative: String,
+    /// Guidance where this person is; `None` is the picture's.
+    pub guidance: Option<f64>,
+    /// What the person's part in the box is multiplied by, in `[0, 1]`.
+    pub strength: f64,
+}
+
+impl Person {
+    /// Somebody of whom nothing more is said.
+    pub fn new(prompt: impl Into<String>, bounds: BoundingBox, depth: u32) -> Self {
+        Self {
+            prompt: prompt.into(),
+            bounds,
+            depth,
+            loras: Vec::new(),
+            negative: String::new(),
+            guidance: None,
+            strength: 1.0,
+        }
+    }
 }
 
 /// How a picture is painted.
@@ -59,10 +81,57 @@ pub struct Settings {
     /// How far the guided output gets back the spread of the unguided one (arXiv:2305.08891), in
     /// `[0, 1]`.
     pub guidance_rescale: f64,
+    /// How the people's prompts act in their boxes.
+    pub regions: RegionSettings,
+}
+
+/// How the people's prompts act in their boxes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RegionSettings {
     /// The base prompt's weight inside a box, in `[0, 1]`.
-    pub base_ratio: f64,
+    pub base_ratio: Ramp,
     /// The share of the steps in which people don't see one another, in `[0, 1]`.
     pub isolate: f64,
+    /// How wide the boxes' edges are, as a share of the picture's shorter side, in `[0, 1]`.
+    pub feather: f64,
+    /// How the prompts that speak to a token are made one.
+    pub mixing: Mixing,
+    /// The share of the steps, from the first, in which each prompt has passes of its own, in `[0, 1]`.
+    pub compose: f64,
+    /// The share of the steps, from the first, in which those passes see a person before one colour, in `[0, 1]`.
+    pub bootstrap: f64,
+}
+
+/// A setting that changes evenly from the first step to the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ramp {
+    /// In the first step.
+    pub from: f64,
+    /// In the last step.
+    pub to: f64,
+}
+
+impl RegionSettings {
+    /// With a base ratio that stays, and a share of the steps in which people don't see one another; all else is off.
+    pub fn new(base_ratio: f64, isolate: f64) -> Self {
+        Self {
+            base_ratio: Ramp { from: base_ratio, to: base_ratio },
+            isolate,
+            feather: 0.0,
+            mixing: Mixing::Outputs,
+            compose: 0.0,
+            bootstrap: 0.0,
+        }
+    }
+}
+
+impl Ramp {
+    /// In a step of `steps`, counted from 0.
+    #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand steps")]
+    pub fn at(self, step: usize, steps: usize) -> f64 {
+        let last = steps.saturating_sub(1).max(1);
+        self.from + (self.to - self.from) * step as f64 / last as f64
+    }
 }
 
 /// Where the noise comes from.

@@ -4,7 +4,9 @@
 //! function of, its noise included; how the job came about is not known here.
 
 mod blend;
+mod composition;
 mod conditioning;
+mod denoiser;
 mod error;
 mod files;
 mod job;
@@ -16,8 +18,11 @@ mod text;
 
 pub use error::RenderError;
 pub use files::{Loras, Options, PainterFiles, TextFiles, TokenizerFiles};
-pub use job::{Cell, Job, Noise, Person, Picture, Scene, Settings, Tensor4, Watcher};
+pub use job::{
+    Cell, Job, Noise, Person, Picture, Ramp, RegionSettings, Scene, Settings, Tensor4, Watcher,
+};
 pub use painter::{Painter, canvases, cell};
 pub use repaint::Repaint;
 pub use troupe_models::lora::{Adapter, Applied, Inspection, Scaled, Scales, Tolerance};
+pub use troupe_models::unet::Mixing;
 pub use troupe_models::weights::Precision;

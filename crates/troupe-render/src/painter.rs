@@ -6,17 +6,18 @@ use troupe_core::region::TokenGrid;
 use troupe_models::config::TextFile;
 use troupe_models::error::ModelError;
 use troupe_models::lora::Applied;
-use troupe_models::unet::{Isolation, UNet, UNetConfig};
+use troupe_models::unet::{UNet, UNetConfig};
 use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blemish};
 use troupe_models::weights::Weights;
-use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig, rescale_guidance};
+use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig};
 
+use crate::denoiser::Denoiser;
 use crate::files::{Loras, PainterFiles};
 use crate::loras::OfModel;
 use crate::noise::NoiseSource;
 use crate::repaint::Given;
 use crate::text::Texts;
-use crate::{Cell, Job, Picture, RenderError, Settings, Tensor4, Watcher};
+use crate::{Cell, Job, Picture, RenderError, Tensor4, Watcher};
 
 /// How many pixels each latent spans, in each direction, in all families that we know.
 const PIXELS_PER_LATENT: usize = 8;
@@ -123,27 +124,17 @@ impl Painter {
         given: &Given,
         watcher: &mut dyn Watcher,
     ) -> Result<Picture, RenderError> {
-        let Settings { sampling, guidance, guidance_rescale, .. } = job.settings;
+        let sampling = job.settings.sampling;
         let steps = sampling.steps;
         let schedule = NoiseSchedule::new(&self.scheduler, sampling)?;
         let grid = latents_of(job.canvas);
         let channels = self.vae.config().latent_channels();
-        let (context, notes) = self.context(job, grid)?;
-        self.texts.release();
-        let unet = self.unet()?;
-        let isolated = isolated_steps(job.settings);
         let mut source = NoiseSource::new(&job.noise, channels, grid, steps);
         let noise = source.initial()?;
+        let (denoiser, notes) = Denoiser::new(self, job, (&schedule, &noise), given, grid)?;
 
-        let guided = 1.0 < guidance;
         // The network is asked once a step, or twice, after the step is announced.
         let step_now = std::cell::Cell::new(0_usize);
-        let checked = |output: Tensor| {
-            finite(&output, || {
-                format!("what the UNet says in step {} of {steps}", step_now.get() + 1)
-            })?;
-            Ok(output)
-        };
         // The first step begins with noise alone.
         let kept = |latents: Tensor, step: usize| match given {
             Given::Kept(kept) if 0 < step => {
@@ -155,23 +146,7 @@ impl Painter {
             &noise,
             Callbacks {
                 denoise: &mut |latents, timestep| {
-                    let isolation = if step_now.get() < isolated {
-                        Isolation::Isolated
-                    } else {
-                        Isolation::Free
-                    };
-                    let entering = match given {
-                        Given::Beside(beside) => Tensor::cat(&[latents, beside], 3)?,
-                        Given::Kept(_) | Given::Nothing => latents.clone(),
-                    };
-                    if !guided {
-                        return checked(unet.forward(&entering, timestep, &context, isolation)?);
-                    }
-                    let both = Tensor::cat(&[&entering, &entering], 0)?;
-                    let both = checked(unet.forward(&both, timestep, &context, isolation)?)?;
-                    let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
-                    let guided = (&without + ((&with - &without)? * guidance)?)?;
-                    Ok(rescale_guidance(&guided, &with, guidance_rescale)?)
+                    denoiser.output(latents, timestep, step_now.get())
                 },
                 step_noise: &mut |step| source.step(step),
                 before_step: &mut |step, latents| {
@@ -249,18 +224,6 @@ fn tiles(pixels: usize) -> Result<Option<Tiles>, ModelError> {
     tiles.map(Some)
 }
 
-/// In how many steps people don't see one another: `ceil(isolate · steps)`.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "from 0 to the number of steps"
-)]
-fn isolated_steps(settings: Settings) -> usize {
-    // A share such as 0.3 is a little more than three tenths; of ten steps it still means three.
-    ((settings.isolate * settings.sampling.steps as f64) - 1e-9).ceil().max(0.0) as usize
-}
-
 /// Refuses numbers that are none where they first appear: after them nothing but NaN is computed,
 /// and a picture of them is black.
 pub(crate) fn finite(numbers: &Tensor, place: impl FnOnce() -> String) -> Result<(), RenderError> {
@@ -308,24 +271,7 @@ fn bytes(picture: &Tensor) -> Result<Vec<u8>, RenderError> {
 
 #[cfg(test)]
 mod tests {
-    use troupe_sampler::{Sampler, SamplingOptions, Schedule};
-
     use super::*;
-
-    #[test]
-    fn isolation_holds_in_the_first_share_of_the_steps_rounded_up() {
-        let of = |isolate: f64, steps: usize| {
-            isolated_steps(Settings {
-                sampling: SamplingOptions::new(Sampler::Ddim, Schedule::Uniform, steps),
-                guidance: 1.0,
-                guidance_rescale: 0.0,
-                base_ratio: 0.0,
-                isolate,
-            })
-        };
-        assert_eq!([of(0.0, 20), of(0.5, 20), of(0.5, 5), of(1.0, 20)], [0, 10, 3, 20]);
-        assert_eq!(of(0.3, 10), 3);
-    }
 
     #[test]
     fn a_model_is_at_home_on_the_sizes_of_its_family() {

@@ -12,8 +12,8 @@ use troupe_models::checkpoint::{ModelIndex, PipelineKind};
 use troupe_models::config::TextFile;
 use troupe_models::weights::{Bytes, ShardIndex, Weights};
 use troupe_render::{
-    Job, Loras, Noise, Options, Painter, PainterFiles, Person, RenderError, Repaint, Scene,
-    Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
+    Job, Loras, Noise, Options, Painter, PainterFiles, Person, RegionSettings, RenderError,
+    Repaint, Scene, Settings, Tensor4, TextFiles, TokenizerFiles, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
@@ -119,8 +119,7 @@ fn job(scene: Scene, negative: &str) -> Job {
             sampling: SamplingOptions::new(Sampler::Ddim, Schedule::Uniform, STEPS),
             guidance: 3.0,
             guidance_rescale: 0.0,
-            base_ratio: 0.2,
-            isolate: 0.5,
+            regions: RegionSettings::new(0.2, 0.5),
         },
         noise: Noise::Given { noise, steps: None },
     }
@@ -137,12 +136,9 @@ fn group() -> Scene {
     let person = |it: &Value| {
         let [left, top, right, bottom] =
             ["left", "top", "right", "bottom"].map(|side| it["box"][side].as_f64().unwrap());
-        Person {
-            prompt: it["sub_prompt"].as_str().unwrap().to_owned(),
-            bounds: BoundingBox::new(left, top, right, bottom).unwrap(),
-            depth: it["depth"].as_u64().unwrap().try_into().unwrap(),
-            loras: Vec::new(),
-        }
+        let bounds = BoundingBox::new(left, top, right, bottom).unwrap();
+        let depth = it["depth"].as_u64().unwrap().try_into().unwrap();
+        Person::new(it["sub_prompt"].as_str().unwrap(), bounds, depth)
     };
     Scene::Group {
         base: scene["base_prompt"].as_str().unwrap().to_owned(),

@@ -11,8 +11,8 @@ use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
 use troupe_render::{
-    Adapter, Job, Loras, Noise, Options, Painter, Person, Precision, RenderError, Scaled, Scene,
-    Settings, Tensor4, Tolerance, Watcher,
+    Adapter, Job, Loras, Noise, Options, Painter, Person, Precision, RegionSettings, RenderError,
+    Scaled, Scene, Settings, Tensor4, Tolerance, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule, TimestepSpacing};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
@@ -74,12 +74,9 @@ fn group(scene: &Value) -> Scene {
     let person = |it: &Value| {
         let [left, top, right, bottom] =
             ["left", "top", "right", "bottom"].map(|side| number(&it["box"][side]));
-        Person {
-            prompt: string(&it["sub_prompt"]),
-            bounds: BoundingBox::new(left, top, right, bottom).unwrap(),
-            depth: it["depth"].as_u64().unwrap().try_into().unwrap(),
-            loras: Vec::new(),
-        }
+        let bounds = BoundingBox::new(left, top, right, bottom).unwrap();
+        let depth = it["depth"].as_u64().unwrap().try_into().unwrap();
+        Person::new(string(&it["sub_prompt"]), bounds, depth)
     };
     Scene::Group {
         base: string(&scene["base_prompt"]),
@@ -108,8 +105,10 @@ fn job(described: &Value, scene: Scene, noise: Tensor4) -> Job {
             ),
             guidance: number(&settings["guidance"]),
             guidance_rescale: 0.0,
-            base_ratio: number(&settings["base_ratio"]),
-            isolate: number(&settings["isolate"]),
+            regions: RegionSettings::new(
+                number(&settings["base_ratio"]),
+                number(&settings["isolate"]),
+            ),
         },
         noise: Noise::Given { noise, steps: None },
     }
@@ -201,8 +200,8 @@ fn what_a_generation_is_made_of_all_counts() {
         ("sampler", |job| job.settings.sampling.sampler = Sampler::UniPc),
         ("spacing", |job| job.settings.sampling.spacing = Some(TimestepSpacing::Leading)),
         ("noise of torch", |job| job.noise = Noise::TorchCpu(Seed(7))),
-        ("base ratio", |job| job.settings.base_ratio = 0.3),
-        ("isolation", |job| job.settings.isolate = 0.7),
+        ("base ratio", |job| job.settings.regions.base_ratio.to = 0.3),
+        ("isolation", |job| job.settings.regions.isolate = 0.7),
         ("depth", |job| {
             if let Scene::Group { people, .. } = &mut job.scene {
                 people[1].depth = 0;

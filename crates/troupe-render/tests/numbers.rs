@@ -7,7 +7,9 @@ mod support;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use troupe_core::layout::Canvas;
 use troupe_core::seed::Seed;
-use troupe_render::{Job, Loras, Noise, RenderError, Scene, Settings, Tensor4, Watcher};
+use troupe_render::{
+    Job, Loras, Noise, RegionSettings, RenderError, Scene, Settings, Tensor4, Watcher,
+};
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 
 use self::support::tiny;
@@ -41,8 +43,7 @@ fn job() -> Job {
             sampling: SamplingOptions::new(Sampler::EulerAncestral, Schedule::Uniform, 4),
             guidance: 3.0,
             guidance_rescale: 0.0,
-            base_ratio: 0.2,
-            isolate: 0.5,
+            regions: RegionSettings::new(0.2, 0.5),
         },
         noise: Noise::Seeded(Seed(7)),
     }

@@ -6,7 +6,8 @@ mod support;
 
 use troupe_core::layout::Canvas;
 use troupe_render::{
-    Job, Loras, Noise, Painter, RenderError, Repaint, Scene, Settings, Tensor4, Watcher,
+    Job, Loras, Noise, Painter, RegionSettings, RenderError, Repaint, Scene, Settings, Tensor4,
+    Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
@@ -52,8 +53,7 @@ fn job(sampler: Sampler) -> Job {
             sampling: SamplingOptions::new(sampler, Schedule::Uniform, STEPS),
             guidance: 3.0,
             guidance_rescale: 0.0,
-            base_ratio: 0.2,
-            isolate: 0.5,
+            regions: RegionSettings::new(0.2, 0.5),
         },
         noise: Noise::Given { noise, steps: None },
     }

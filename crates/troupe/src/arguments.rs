@@ -248,6 +248,9 @@ pub(crate) struct PaintFlags {
     /// The share of the steps in which people don't see one another
     #[arg(long)]
     pub(crate) isolate: Option<f64>,
+    /// Any other setting of `[paint.regions]`, such as `feather=0.1`
+    #[arg(long = "region", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub(crate) region: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -266,4 +269,9 @@ pub(crate) struct RunFlags {
     pub(crate) retries: Option<u32>,
     #[command(flatten)]
     pub(crate) paint: PaintFlags,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("wanted KEY=VALUE, such as `feather=0.1`")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }

@@ -52,12 +52,6 @@ impl Default for AuditConfig {
     }
 }
 
-impl Default for RegionsConfig {
-    fn default() -> Self {
-        Self { base_ratio: 0.2, isolate: 0.5 }
-    }
-}
-
 /// What a LoRA is multiplied by.
 pub(super) fn lora_scale() -> f64 {
     1.0

@@ -23,6 +23,8 @@ pub(super) enum Takes {
     Tile,
     /// A number; both ends are included.
     Number(f64, f64),
+    /// A number, or a table of two between which it changes over the steps; both ends are included.
+    Ramp(f64, f64),
     /// A table of numbers by names of parts of a model ([`troupe_models::lora::is_part`]); both ends are included.
     Parts(f64, f64),
     /// A [`troupe_core::share::Share`].
@@ -127,8 +129,12 @@ const PAINT: Takes = Takes::Table(&[
     key(
         "regions",
         Takes::Table(&[
-            key("base_ratio", Takes::Number(0.0, 1.0)),
+            key("base_ratio", Takes::Ramp(0.0, 1.0)),
             key("isolate", Takes::Number(0.0, 1.0)),
+            key("feather", Takes::Number(0.0, 0.5)),
+            key("mixing", Takes::Word(&["outputs", "scores"])),
+            key("compose", Takes::Number(0.0, 1.0)),
+            key("bootstrap", Takes::Number(0.0, 1.0)),
         ]),
     ),
     key("retries", Takes::Whole(0, 10)),

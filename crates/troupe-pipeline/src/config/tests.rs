@@ -104,8 +104,11 @@ fn what_is_resolved_reads_as_the_same() {
 
 #[test]
 fn what_a_file_leaves_out_is_the_default() {
+    let changing = load("paint.regions.base_ratio = { from = 1, to = 0.1 }").unwrap();
+    let ramp = changing.paint.regions.settings().base_ratio;
+    assert_eq!([ramp.at(0, 10), ramp.at(9, 10)], [1.0, 0.1]);
     let config = load("paint = { regions = { isolate = 0 } }\nplan.subjects.max = 4").unwrap();
-    assert_eq!(config.paint.regions, RegionsConfig { base_ratio: 0.2, isolate: 0.0 });
+    assert_eq!(config.paint.regions, RegionsConfig { isolate: 0.0, ..RegionsConfig::default() });
     assert_eq!(config.plan.subjects, SubjectsConfig { min: 3, max: 4 });
     assert_eq!(config.plan.axes, Config::default().plan.axes);
     assert_eq!(load("plan.axes = []").unwrap().plan.axes, []);
@@ -166,7 +169,10 @@ fn variables_and_flags_take_words_as_they_stand_and_else_toml() {
     assert_eq!(config.paint.sampler, "Euler a");
     assert_eq!(config.paint.rng, Rng::TorchCpu);
     assert_eq!(config.paint.spacing, Spacing::Trailing);
-    assert_eq!(config.paint.regions, RegionsConfig { base_ratio: 1.0, isolate: 0.5 });
+    assert_eq!(
+        config.paint.regions,
+        RegionsConfig { base_ratio: RampConfig::Same(1.0), ..RegionsConfig::default() }
+    );
     assert_eq!(config.layout.formation, Formation::Row);
     assert_eq!(config.layout.canvas, CanvasChoice::Fixed(Canvas::new(256, 128).unwrap()));
     assert_eq!(config.paint.loras, [lora("x")]);

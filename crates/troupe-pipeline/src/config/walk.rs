@@ -94,6 +94,18 @@ pub(super) fn value(
             Some(number) if least <= number && number <= most => Ok(()),
             Some(_) | None => wrong(path),
         },
+        (Takes::Ramp(least, most), DeValue::Table(below)) => {
+            let keys = ["from", "to"].map(|name| Key {
+                name,
+                takes: Takes::Number(least, most),
+                required: true,
+            });
+            table(path, below, span(), &keys)
+        }
+        (Takes::Ramp(least, most), number) => match float(number) {
+            Some(number) if least <= number && number <= most => Ok(()),
+            Some(_) | None => wrong(path),
+        },
         (Takes::Parts(least, most), DeValue::Table(parts)) => {
             for (name, found) in parts {
                 if !is_part(name.get_ref()) {
@@ -235,6 +247,9 @@ fn wanted(takes: Takes) -> String {
         Takes::Whole(least, most) => format!("a whole number from {least} to {most}"),
         Takes::Tile => TILES.to_owned(),
         Takes::Number(least, most) => format!("a number from {least} to {most}"),
+        Takes::Ramp(least, most) => {
+            format!("a number from {least} to {most}, or {{ from, to }} with two of them")
+        }
         Takes::Parts(least, most) => {
             format!("a table of parts of the model with numbers from {least} to {most}")
         }

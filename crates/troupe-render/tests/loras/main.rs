@@ -16,8 +16,8 @@ use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
 use troupe_render::{
-    Adapter, Job, Loras, Noise, Painter, Person, RenderError, Scaled, Scene, Settings, Tensor4,
-    Tolerance, Watcher,
+    Adapter, Job, Loras, Noise, Painter, Person, RegionSettings, RenderError, Scaled, Scene,
+    Settings, Tensor4, Tolerance, Watcher,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::golden_path;
@@ -80,7 +80,7 @@ fn load(merged: &[Scaled], bound: &[Scaled]) -> Painter {
 
 fn person(prompt: &str, left: f64, right: f64, loras: &[usize]) -> Person {
     let bounds = BoundingBox::new(left, 0.0, right, 1.0).unwrap();
-    Person { prompt: prompt.to_owned(), bounds, depth: 0, loras: loras.to_vec() }
+    Person { loras: loras.to_vec(), ..Person::new(prompt, bounds, 0) }
 }
 
 fn group(people: Vec<Person>) -> Scene {
@@ -97,8 +97,7 @@ fn job(scene: Scene, steps: usize, base_ratio: f64) -> Job {
             sampling: SamplingOptions::new(Sampler::Ddim, Schedule::Uniform, steps),
             guidance: 4.0,
             guidance_rescale: 0.0,
-            base_ratio,
-            isolate: 0.5,
+            regions: RegionSettings::new(base_ratio, 0.5),
         },
         noise: Noise::Seeded(Seed(3)),
     }

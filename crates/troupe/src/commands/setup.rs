@@ -136,6 +136,8 @@ pub(super) fn override_paint(
     .into_iter()
     .filter_map(|(key, value)| Some((format!("paint.{key}"), value?)))
     .collect();
+    let regions = flags.region.iter().cloned();
+    overrides.extend(regions.map(|(key, value)| (format!("paint.regions.{key}"), value)));
     if !flags.loras.is_empty() {
         let loras = flags.loras.iter().map(|flag| {
             let LoraFlag { path, scale, blocks, subject } = LoraFlag::parse(flag)?;
@@ -227,11 +229,10 @@ pub(super) fn repaint(
     if flags.guidance_rescale.is_some() {
         paint.guidance_rescale = now.guidance_rescale;
     }
-    if flags.base_ratio.is_some() {
-        paint.regions.base_ratio = now.regions.base_ratio;
-    }
-    if flags.isolate.is_some() {
-        paint.regions.isolate = now.regions.isolate;
+    let regions = flags.region.iter().map(|(key, _)| key.as_str());
+    let ratio = flags.base_ratio.map(|_| "base_ratio");
+    for key in regions.chain(ratio).chain(flags.isolate.map(|_| "isolate")) {
+        paint.regions.take(key, &now.regions);
     }
     if !flags.loras.is_empty() {
         paint.loras.clone_from(&now.loras);

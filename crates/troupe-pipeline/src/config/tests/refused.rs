@@ -61,6 +61,11 @@ fn numbers_stay_in_their_ranges() {
         ("paint.threads", &["-1", "1025"]),
         ("paint.regions.base_ratio", &["-0.1", "1.1", "nan"]),
         ("paint.regions.isolate", &["-0.1", "2"]),
+        ("paint.regions.base_ratio", &["{ from = 0 }", "{ from = 0, to = 2 }", "\"half\""]),
+        ("paint.regions.feather", &["0.6"]),
+        ("paint.regions.mixing", &["\"both\"", "1"]),
+        ("paint.regions.compose", &["1.5"]),
+        ("paint.regions.bootstrap", &["-1"]),
         ("plan.subjects.min", &["0", "13"]),
         ("run.seed", &["-1", "9223372036854775808"]),
     ] {

@@ -1,0 +1,124 @@
+//! `[paint] regions`: how the subjects' prompts act in their boxes.
+
+use serde::{Deserialize, Serialize};
+use troupe_render::{Mixing, Ramp, RegionSettings};
+
+/// How the subjects' prompts act in their boxes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegionsConfig {
+    /// What the base prompt still says inside a box, 0 to 1.
+    pub base_ratio: RampConfig,
+    /// The part of the steps, from the first, in which subjects don't see one another, 0 to 1.
+    pub isolate: f64,
+    /// How wide the edges of boxes are, as a share of the picture's shorter side, 0 (sharp) to 0.5.
+    pub feather: f64,
+    /// How the prompts that speak to a place are made one.
+    pub mixing: MixingWord,
+    /// The part of the steps, from the first, in which each prompt has passes of its own, 0 (none) to 1.
+    pub compose: f64,
+    /// The part of the steps in which such a pass sees its person before one colour, 0 to 1.
+    pub bootstrap: f64,
+}
+
+/// A number, or two between which it changes from the first step to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RampConfig {
+    /// The same in all steps.
+    Same(f64),
+    /// Evenly from one to the other.
+    Changing(Ends),
+}
+
+/// The ends of a [`RampConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ends {
+    /// In the first step.
+    pub from: f64,
+    /// In the last step.
+    pub to: f64,
+}
+
+/// How the prompts that speak to a place are made one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixingWord {
+    /// [`Mixing::Outputs`].
+    #[default]
+    Outputs,
+    /// [`Mixing::Scores`].
+    Scores,
+}
+
+impl Default for RegionsConfig {
+    fn default() -> Self {
+        Self {
+            base_ratio: RampConfig::Same(0.2),
+            isolate: 0.5,
+            feather: 0.0,
+            mixing: MixingWord::Outputs,
+            compose: 0.0,
+            bootstrap: 0.0,
+        }
+    }
+}
+
+impl RampConfig {
+    /// Both ends.
+    pub fn ramp(self) -> Ramp {
+        match self {
+            Self::Same(value) => Ramp { from: value, to: value },
+            Self::Changing(Ends { from, to }) => Ramp { from, to },
+        }
+    }
+}
+
+impl RegionsConfig {
+    /// As the painter takes it.
+    pub fn settings(self) -> RegionSettings {
+        let mixing = match self.mixing {
+            MixingWord::Outputs => Mixing::Outputs,
+            MixingWord::Scores => Mixing::Scores,
+        };
+        RegionSettings {
+            base_ratio: self.base_ratio.ramp(),
+            isolate: self.isolate,
+            feather: self.feather,
+            mixing,
+            compose: self.compose,
+            bootstrap: self.bootstrap,
+        }
+    }
+
+    /// Takes the setting of a key from another; one that isn't there changes nothing.
+    pub fn take(&mut self, key: &str, other: &Self) {
+        match key {
+            "base_ratio" => self.base_ratio = other.base_ratio,
+            "isolate" => self.isolate = other.isolate,
+            "feather" => self.feather = other.feather,
+            "mixing" => self.mixing = other.mixing,
+            "compose" => self.compose = other.compose,
+            "bootstrap" => self.bootstrap = other.bootstrap,
+            _ => {}
+        }
+    }
+
+    /// Holds settings that came by another way than a configuration to the same bounds; a problem begins with the key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let ratio = self.base_ratio.ramp();
+        let numbers = [
+            ("base_ratio", ratio.from, 1.0),
+            ("base_ratio", ratio.to, 1.0),
+            ("isolate", self.isolate, 1.0),
+            ("feather", self.feather, 0.5),
+            ("compose", self.compose, 1.0),
+            ("bootstrap", self.bootstrap, 1.0),
+        ];
+        match numbers.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value)) {
+            None => Ok(()),
+            Some((key, value, most)) => Err(format!("{key}` takes 0 to {most}, and is {value}")),
+        }
+    }
+}

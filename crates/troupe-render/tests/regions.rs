@@ -1,0 +1,164 @@
+//! What the settings of regions do to a picture: against the plain painting that they come to, and that each does something.
+
+mod support;
+
+use troupe_core::layout::Canvas;
+use troupe_core::region::BoundingBox;
+use troupe_core::seed::Seed;
+use troupe_render::{
+    Job, Loras, Mixing, Noise, Painter, Person, Ramp, RegionSettings, RenderError, Scene, Settings,
+    Tensor4, Watcher,
+};
+use troupe_sampler::{Sampler, SamplingOptions, Schedule};
+use troupe_testkit::relative_error;
+
+/// Keeps the last latents.
+#[derive(Default)]
+struct Last(Vec<f32>);
+
+impl Watcher for Last {
+    fn step(
+        &mut self,
+        _step: usize,
+        _steps: usize,
+        latents: &dyn Fn() -> Result<Tensor4, RenderError>,
+    ) -> Result<(), RenderError> {
+        self.0 = latents()?.values;
+        Ok(())
+    }
+}
+
+fn painter() -> Painter {
+    support::tiny(Loras::default(), |_, bytes| bytes).unwrap()
+}
+
+fn person(prompt: &str, left: f64, right: f64) -> Person {
+    Person::new(prompt, BoundingBox::new(left, 0.0, right, 1.0).unwrap(), 0)
+}
+
+/// Of the whole picture.
+fn alone() -> Person {
+    person("a woman", 0.0, 1.0)
+}
+
+fn two() -> Scene {
+    let people = vec![person("a woman", 0.05, 0.45), person("a man", 0.5, 0.95)];
+    Scene::Group { base: "two people".to_owned(), people }
+}
+
+fn job(scene: Scene) -> Job {
+    Job {
+        canvas: Canvas::new(96, 64).unwrap(),
+        scene,
+        negative: "a forest".to_owned(),
+        settings: Settings {
+            sampling: SamplingOptions::new(Sampler::Ddim, Schedule::Uniform, 4),
+            guidance: 3.0,
+            guidance_rescale: 0.0,
+            regions: RegionSettings::new(0.0, 0.5),
+        },
+        noise: Noise::Seeded(Seed(3)),
+    }
+}
+
+fn latents(painter: &Painter, job: &Job) -> Vec<f32> {
+    let mut last = Last::default();
+    painter.paint(job, &mut last).unwrap();
+    last.0
+}
+
+/// A picture of one person who is everywhere.
+fn of(person: Person) -> Job {
+    job(Scene::Group { base: "nobody".to_owned(), people: vec![person] })
+}
+
+#[test]
+fn composed_of_one_person_everywhere_it_is_the_prompt_alone() {
+    let painter = painter();
+    let plain = latents(&painter, &job(Scene::Plain("a woman".to_owned())));
+    for bootstrap in [0.0, 1.0] {
+        let mut composed = of(alone());
+        composed.settings.regions.compose = 1.0;
+        composed.settings.regions.bootstrap = bootstrap;
+        let apart = relative_error(&latents(&painter, &composed), &plain);
+        assert!(apart < 1e-5, "{apart}");
+    }
+}
+
+#[test]
+fn what_a_person_has_of_its_own_is_what_the_picture_would_have() {
+    let painter = painter();
+    let mut everywhere = of(alone());
+    everywhere.settings.guidance = 6.0;
+    let own = of(Person { guidance: Some(6.0), ..alone() });
+    let apart = relative_error(&latents(&painter, &own), &latents(&painter, &everywhere));
+    assert!(apart < 1e-5, "{apart}");
+    let plain = latents(&painter, &of(alone()));
+    assert!(1e-3 < relative_error(&latents(&painter, &own), &plain));
+
+    let mut everywhere = of(alone());
+    everywhere.negative = "a forest, a hat".to_owned();
+    let own = of(Person { negative: "a hat".to_owned(), ..alone() });
+    let apart = relative_error(&latents(&painter, &own), &latents(&painter, &everywhere));
+    assert!(apart < 1e-5, "{apart}");
+    assert!(1e-3 < relative_error(&latents(&painter, &own), &plain));
+
+    // Without any guidance of the picture a person's own still guides.
+    let mut unguided = of(Person { guidance: Some(3.0), ..alone() });
+    unguided.settings.guidance = 1.0;
+    assert!(relative_error(&latents(&painter, &unguided), &plain) < 1e-5);
+}
+
+#[test]
+fn a_person_without_strength_is_not_heard() {
+    let painter = painter();
+    let weak =
+        |prompt: &str| latents(&painter, &of(Person { strength: 0.0, ..person(prompt, 0.0, 1.0) }));
+    assert_eq!(weak("a woman"), weak("a man"));
+    let half = of(Person { strength: 0.5, ..alone() });
+    let mut ratio = of(alone());
+    ratio.settings.regions.base_ratio = Ramp { from: 0.5, to: 0.5 };
+    assert_eq!(latents(&painter, &half), latents(&painter, &ratio));
+}
+
+#[test]
+fn a_ratio_that_changes_is_that_of_each_step() {
+    let painter = painter();
+    let with = |from: f64, to: f64| {
+        let mut job = job(two());
+        job.settings.sampling.steps = 1;
+        job.settings.regions.base_ratio = Ramp { from, to };
+        latents(&painter, &job)
+    };
+    // The only step is the first one.
+    assert_eq!(with(0.3, 0.9), with(0.3, 0.3));
+    assert_ne!(with(0.3, 0.9), with(0.9, 0.9));
+    let ramp = Ramp { from: 0.4, to: 0.1 };
+    let at = [0, 1, 3].map(|step| ramp.at(step, 4));
+    assert!(at.iter().zip([0.4, 0.3, 0.1]).all(|(a, b)| (a - b).abs() < 1e-12), "{at:?}");
+}
+
+#[test]
+fn every_setting_moves_the_picture() {
+    let painter = painter();
+    let expected = latents(&painter, &job(two()));
+    let changes: [fn(&mut RegionSettings); 6] = [
+        |it| it.base_ratio.from = 0.4,
+        |it| it.feather = 0.2,
+        |it| it.mixing = Mixing::Scores,
+        |it| it.compose = 0.25,
+        |it| it.compose = 1.0,
+        |it| (it.compose, it.bootstrap) = (0.5, 0.25),
+    ];
+    let mut seen = vec![expected.clone()];
+    for change in changes {
+        let mut job = job(two());
+        // With a base ratio of 0 the scores of a token that hears one prompt are as its outputs.
+        job.settings.regions.base_ratio = Ramp { from: 0.2, to: 0.2 };
+        change(&mut job.settings.regions);
+        let found = latents(&painter, &job);
+        assert!(seen.iter().all(|other| 1e-4 < relative_error(&found, other)));
+        assert_eq!(found, latents(&painter, &job), "the same job, the same latents");
+        seen.push(found);
+    }
+}
