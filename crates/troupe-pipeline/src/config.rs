@@ -27,7 +27,7 @@ use troupe_models::lora::{PARTS, Scales, is_part};
 use troupe_sampler::{Method, Schedule};
 
 pub use self::error::{ConfigError, ConfigProblem, Origin};
-pub use self::regions::{MixingWord, RampConfig, RegionsConfig};
+pub use self::regions::{MixingWord, RampConfig, RegionsConfig, SecondPassConfig};
 pub use self::sampling::{Dtype, Rng, Spacing};
 
 /// The commented file that `init` writes; it says what holds without a file, too.
@@ -146,8 +146,10 @@ pub struct PaintConfig {
     pub guidance: f64,
     /// How far guidance leaves the spread of what the network says as it was, 0 (not) to 1.
     pub guidance_rescale: f64,
-    /// How much the subjects' prompts say in their boxes.
+    /// How the subjects' prompts act in their boxes.
     pub regions: RegionsConfig,
+    /// How small people are painted again.
+    pub second_pass: SecondPassConfig,
     /// How often people of a picture whom the judge finds wrong are painted again, at most 10.
     pub retries: u32,
     /// LoRAs, in the order in which they are added to the weights.
@@ -180,6 +182,8 @@ impl PaintConfig {
         within("guidance", self.guidance, 1.0, 50.0)?;
         within("guidance_rescale", self.guidance_rescale, 0.0, 1.0)?;
         self.regions.check().map_err(|problem| format!("`paint.regions.{problem}"))?;
+        within("second_pass.strength", self.second_pass.strength, 0.0, 1.0)?;
+        within("second_pass.enlarge", self.second_pass.enlarge, 1.0, 16.0)?;
         for lora in &self.loras {
             within("loras.scale", lora.scale, -10.0, 10.0)?;
             for (part, &scale) in &lora.blocks {

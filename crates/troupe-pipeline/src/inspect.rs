@@ -117,7 +117,8 @@ impl Inspected {
                         Part::Subjects(ids) => ids.join(", "),
                         Part::Mask(_) => "a mask".to_owned(),
                     };
-                    let text = format!("anew     {part} of {}, feather {}", it.of, it.feather);
+                    let how = format!("feather {}, strength {}", it.feather, it.strength);
+                    let text = format!("anew     {part} of {}, {how}", it.of);
                     line(&mut out, &text);
                 }
                 if let Some(plain) = &record.plain {

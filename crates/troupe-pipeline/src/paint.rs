@@ -6,19 +6,18 @@ mod folder;
 mod loras;
 mod network;
 mod record;
+mod second_pass;
 mod texts;
+mod watch;
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use troupe_core::document::Document;
-use troupe_core::layout::{Layout, Placement};
+use troupe_core::layout::{Canvas, Layout, Placement};
 use troupe_core::plan::Subject as Cast;
 use troupe_core::seed::Seed;
-use troupe_render::{
-    Job, Loras, Noise, Painter, Person, RenderError, Scene, Settings, Tensor4, Watcher,
-};
+use troupe_render::{Job, Loras, Noise, Painter, Person, Scene, Settings};
 use troupe_sampler::{Method, SamplingOptions, Schedule};
 
 pub use anew::{Anew, FEATHER, Original, Pixels, mask_runs};
@@ -27,9 +26,11 @@ pub use loras::{Asked, LoraFile, check_configured, find_lora};
 pub use record::{Hashed, Part, PictureRecord, Plain, Repainted};
 
 use self::loras::AllUsed;
+use self::second_pass::SecondPass;
+use self::watch::Watch;
 use crate::config::{PaintConfig, Rng, SubjectRule};
 use crate::metadata::{Parameters, encode_png};
-use crate::{PipelineError, Progress, Studio, Talk, tensors};
+use crate::{PipelineError, Studio, Talk, tensors};
 
 /// What to paint.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,8 @@ pub struct Easel {
     loras: AllUsed,
     asked: Asked,
     knows: Vec<String>,
+    /// The sizes on which the model is at home.
+    canvases: Vec<Canvas>,
 }
 
 /// Which picture of how many this is.
@@ -107,6 +110,7 @@ impl Easel {
             loras,
             asked: asked.clone(),
             knows: model.knows(),
+            canvases: model.canvases()?,
         })
     }
 
@@ -206,15 +210,16 @@ impl Easel {
             },
             noise,
         };
-        let mut watch = Watch { exchange, place, talk, failure: RefCell::new(None) };
+        let mut watch = Watch::new(exchange, place, talk);
         let painted = match anew {
             Some(anew) => self.painter.repaint(&job, anew.repaint(), &mut watch),
             None => self.painter.paint(&job, &mut watch),
         };
-        if let Some(failure) = watch.failure.take() {
-            return Err(failure);
+        let mut picture = watch.outcome(painted)?;
+        if let Subject::Layout(layout) = subject {
+            let pass = SecondPass::new(self, studio, (layout, seed), &job);
+            picture.rgb = pass.over(picture.rgb, anew, place, talk)?;
         }
-        let picture = painted?;
         for note in &picture.notes {
             talk.note(note);
         }
@@ -360,41 +365,4 @@ pub(crate) fn use_threads(threads: usize) -> Result<(), PipelineError> {
     static STARTED: OnceLock<bool> = OnceLock::new();
     let start = || rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_ok();
     if *STARTED.get_or_init(start) { Ok(()) } else { Err(PipelineError::Threads(threads)) }
-}
-
-/// Hands progress on, keeps latents, and stops.
-struct Watch<'a> {
-    exchange: &'a Exchange,
-    place: Place,
-    talk: &'a mut dyn Talk,
-    failure: RefCell<Option<PipelineError>>,
-}
-
-impl Watcher for Watch<'_> {
-    fn step(
-        &mut self,
-        step: usize,
-        steps: usize,
-        latents: &dyn Fn() -> Result<Tensor4, RenderError>,
-    ) -> Result<(), RenderError> {
-        let Place { picture, of } = self.place;
-        self.talk.progress(Progress::Painting { picture, of, step, steps });
-        if let Some(folder) = &self.exchange.save_latents {
-            let name = if step == steps {
-                "final.safetensors".to_owned()
-            } else {
-                format!("step_{step:03}.safetensors")
-            };
-            if let Err(error) = tensors::write_latents(&folder.join(name), &latents()?) {
-                let text = error.to_string();
-                self.failure.replace(Some(error));
-                return Err(RenderError::Stopped(text));
-            }
-        }
-        if self.talk.stopped() {
-            self.failure.replace(Some(PipelineError::Stopped));
-            return Err(RenderError::Stopped("by the user".to_owned()));
-        }
-        Ok(())
-    }
 }

@@ -89,7 +89,7 @@ mod tests {
     fn the_feather_leads_over_in_whole_steps_and_ends() {
         let canvas = Canvas::new(64, 64).unwrap();
         let anew: Vec<bool> = (0..64 * 64).map(|at| at % 64 == 10).collect();
-        let picture = Repaint { rgb: vec![100; 3 * 64 * 64], anew, feather: 3 };
+        let picture = Repaint { rgb: vec![100; 3 * 64 * 64], anew, feather: 3, strength: 1.0 };
         let mixed = blend(&[200; 3 * 64 * 64], &picture, canvas);
         let row: Vec<u8> = (5..16).map(|x| mixed[3 * (64 * 40 + x)]).collect();
         assert_eq!(row, [100, 100, 125, 150, 175, 200, 175, 150, 125, 100, 100]);

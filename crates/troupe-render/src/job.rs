@@ -129,8 +129,8 @@ impl Ramp {
     /// In a step of `steps`, counted from 0.
     #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand steps")]
     pub fn at(self, step: usize, steps: usize) -> f64 {
-        let last = steps.saturating_sub(1).max(1);
-        self.from + (self.to - self.from) * step as f64 / last as f64
+        let part = step as f64 / steps.saturating_sub(1).max(1) as f64;
+        self.from * (1.0 - part) + self.to * part
     }
 }
 

@@ -15,7 +15,7 @@ use crate::denoiser::Denoiser;
 use crate::files::{Loras, PainterFiles};
 use crate::loras::OfModel;
 use crate::noise::NoiseSource;
-use crate::repaint::Given;
+use crate::repaint::{Beginning, Given};
 use crate::text::Texts;
 use crate::{Cell, Job, Picture, RenderError, Tensor4, Watcher};
 
@@ -109,7 +109,7 @@ impl Painter {
     /// If the job can't be done by this model, the numbers come to nothing, or the watcher stops it.
     pub fn paint(&self, job: &Job, watcher: &mut dyn Watcher) -> Result<Picture, RenderError> {
         let given = self.given_nothing(job)?;
-        self.paint_given(job, &given, watcher)
+        self.paint_given(job, &given, None, watcher)
     }
 
     /// The encoder of the autoencoder, which few pictures need.
@@ -117,11 +117,12 @@ impl Painter {
         Ok(VaeEncoder::new(self.vae.config().clone(), &self.vae_weights)?)
     }
 
-    /// Paints with what is given of a picture.
+    /// Paints with what is given of a picture, from noise or from where it begins.
     pub(crate) fn paint_given(
         &self,
         job: &Job,
         given: &Given,
+        beginning: Option<&Beginning>,
         watcher: &mut dyn Watcher,
     ) -> Result<Picture, RenderError> {
         let sampling = job.settings.sampling;
@@ -131,25 +132,33 @@ impl Painter {
         let channels = self.vae.config().latent_channels();
         let mut source = NoiseSource::new(&job.noise, channels, grid, steps);
         let noise = source.initial()?;
+        // The steps that are taken are counted as those of the whole schedule.
+        let first = beginning.map_or(0, |it| steps - it.steps.clamp(1, steps));
+        let taken = schedule.last(steps - first);
+        let entering = match beginning {
+            Some(beginning) => schedule.noised(&beginning.image, &noise, first)?,
+            None => (&noise * schedule.initial_sigma())?,
+        };
         let (denoiser, notes) = Denoiser::new(self, job, (&schedule, &noise), given, grid)?;
 
         // The network is asked once a step, or twice, after the step is announced.
         let step_now = std::cell::Cell::new(0_usize);
-        // The first step begins with noise alone.
+        // The first step begins with noise alone, or with all of the picture.
         let kept = |latents: Tensor, step: usize| match given {
-            Given::Kept(kept) if 0 < step => {
+            Given::Kept(kept) if first < step => {
                 kept.put_back(&latents, &schedule.noised(&kept.image, &noise, step)?)
             }
             Given::Kept(_) | Given::Beside(_) | Given::Nothing => Ok(latents),
         };
-        let latents = schedule.sample::<RenderError>(
-            &noise,
+        let latents = taken.sample_from::<RenderError>(
+            entering,
             Callbacks {
                 denoise: &mut |latents, timestep| {
                     denoiser.output(latents, timestep, step_now.get())
                 },
-                step_noise: &mut |step| source.step(step),
+                step_noise: &mut |step| source.step(first + step),
                 before_step: &mut |step, latents| {
+                    let step = first + step;
                     step_now.set(step);
                     let latents = kept(latents, step)?;
                     watcher.step(step, steps, &|| channels_first(&latents))?;

@@ -17,6 +17,24 @@ pub struct Repaint {
     pub anew: Vec<bool>,
     /// How many pixels around what is painted anew lead over to what isn't.
     pub feather: u32,
+    /// With how much of the steps, and so of the noise: 1 forgets what was there, and less keeps its outlines. In `(0, 1]`.
+    pub strength: f64,
+}
+
+impl Repaint {
+    /// The picture with what is painted anew out of another, and the feather around it; both are of the canvas's size, and
+    /// bytes that aren't there are those of neither.
+    pub fn blended(&self, painted: &[u8], canvas: Canvas) -> Vec<u8> {
+        blend(painted, self, canvas)
+    }
+}
+
+/// A picture with noise, from which the last steps begin.
+pub(crate) struct Beginning {
+    /// In the UNet's space: shape `(1, height, width, latent channels)`.
+    pub(crate) image: Tensor,
+    /// The last so many steps.
+    pub(crate) steps: usize,
 }
 
 /// What is given of a picture before it is painted.
@@ -46,8 +64,8 @@ impl Painter {
 
     /// Paints a part of a picture anew. What is further from it than the feather keeps its bytes.
     ///
-    /// As diffusers' `StableDiffusionInpaintPipeline` with `strength` 1: where nothing is painted
-    /// anew, latents of an ordinary model are those of the picture, with the noise of the step.
+    /// As diffusers' `StableDiffusionInpaintPipeline`: where nothing is painted anew, latents of an ordinary model are those of
+    /// the picture, with the noise of the step. Of `n` steps the last `⌊strength · n⌋` are taken, at least one.
     ///
     /// # Errors
     ///
@@ -60,8 +78,26 @@ impl Painter {
         watcher: &mut dyn Watcher,
     ) -> Result<Picture, RenderError> {
         let given = self.given(job.canvas, picture)?;
-        let painted = self.paint_given(job, &given, watcher)?;
+        let steps = part(picture.strength, job.settings.sampling.steps);
+        let beginning = match &given {
+            _ if job.settings.sampling.steps <= steps => None,
+            Given::Kept(kept) => Some(Beginning { image: kept.image.clone(), steps }),
+            Given::Beside(_) | Given::Nothing => {
+                let image = pixel_values(picture, job.canvas, |_| false)?;
+                Some(Beginning { image: self.encoded(&image)?, steps })
+            }
+        };
+        let painted = self.paint_given(job, &given, beginning.as_ref(), watcher)?;
         Ok(Picture { rgb: blend(&painted.rgb, picture, job.canvas), ..painted })
+    }
+
+    /// Shape `(1, height, width, 3)` → `(1, height / 8, width / 8, latent channels)`.
+    fn encoded(&self, image: &Tensor) -> Result<Tensor, RenderError> {
+        let encoder = self.vae_encoder()?;
+        Ok(match self.tiles {
+            Some(tiles) => encoder.encode_tiled(image, tiles)?,
+            None => encoder.encode(image)?,
+        })
     }
 
     /// What an inpainting model is given when all is painted anew; nothing for any other model.
@@ -70,7 +106,8 @@ impl Painter {
             return Ok(Given::Nothing);
         }
         let pixels = pixels(job.canvas);
-        let empty = Repaint { rgb: vec![0; 3 * pixels], anew: vec![true; pixels], feather: 0 };
+        let (rgb, anew) = (vec![0; 3 * pixels], vec![true; pixels]);
+        let empty = Repaint { rgb, anew, feather: 0, strength: 1.0 };
         self.given(job.canvas, &empty)
     }
 
@@ -84,35 +121,54 @@ impl Painter {
             return Err(RenderError::Mismatch(text));
         }
         let grid = latents_of(canvas);
-        let (height, width) = (8 * grid.height, 8 * grid.width);
         // A latent's mask is that of its first pixel.
         let places = (0..grid.height).flat_map(|y| (0..grid.width).map(move |x| (8 * y, 8 * x)));
-        let anew: Vec<f32> =
-            places.map(|(y, x)| f32::from(u8::from(picture.anew[y * width + x]))).collect();
+        let anew: Vec<f32> = places
+            .map(|(y, x)| f32::from(u8::from(picture.anew[y * 8 * grid.width + x])))
+            .collect();
         if !anew.contains(&1.0) {
             return Err(RenderError::NothingAnew);
         }
         let anew = Tensor::from_vec(anew, (1, grid.height, grid.width, 1), &Device::Cpu)?;
-        // From bytes to [-1, 1]; what is painted anew is grey to an inpainting model.
-        let hidden = |anew: bool| self.inpaints && anew;
-        let value = |byte: u8, anew: bool| {
-            if hidden(anew) { 0.0 } else { f32::from(byte) / 127.5 - 1.0 }
-        };
-        let colours = picture.rgb.as_chunks::<3>().0.iter().zip(&picture.anew);
-        let image: Vec<f32> =
-            colours.flat_map(|(rgb, &anew)| rgb.map(|byte| value(byte, anew))).collect();
-        let image = Tensor::from_vec(image, (1, height, width, 3), &Device::Cpu)?;
-        let encoder = self.vae_encoder()?;
-        let image = match self.tiles {
-            Some(tiles) => encoder.encode_tiled(&image, tiles)?,
-            None => encoder.encode(&image)?,
-        };
+        // What is painted anew is grey to an inpainting model.
+        let image = pixel_values(picture, canvas, |anew| self.inpaints && anew)?;
+        let image = self.encoded(&image)?;
         Ok(if self.inpaints {
             Given::Beside(Tensor::cat(&[anew, image], 3)?)
         } else {
             Given::Kept(Kept { image, anew })
         })
     }
+}
+
+/// From bytes to `[-1, 1]`; what `hides` says of a pixel that is painted anew, or isn't, becomes grey.
+///
+/// Shape `(1, height, width, 3)`, whole latents.
+fn pixel_values(
+    picture: &Repaint,
+    canvas: Canvas,
+    hides: impl Fn(bool) -> bool,
+) -> Result<Tensor, RenderError> {
+    let grid = latents_of(canvas);
+    let value = |byte: u8, anew: bool| {
+        if hides(anew) { 0.0 } else { f32::from(byte) / 127.5 - 1.0 }
+    };
+    let colours = picture.rgb.as_chunks::<3>().0.iter().zip(&picture.anew);
+    let image: Vec<f32> =
+        colours.flat_map(|(rgb, &anew)| rgb.map(|byte| value(byte, anew))).collect();
+    Ok(Tensor::from_vec(image, (1, 8 * grid.height, 8 * grid.width, 3), &Device::Cpu)?)
+}
+
+/// How many of the last steps a strength is: `⌊strength · steps⌋`, at least one.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "from 0 to the number of steps"
+)]
+fn part(strength: f64, steps: usize) -> usize {
+    // A strength such as 0.3 is a little less than three tenths; of ten steps it still means three.
+    ((strength * steps as f64 + 1e-9) as usize).clamp(1, steps.max(1))
 }
 
 impl Kept {

@@ -204,6 +204,7 @@ fn repaint() -> Repaint {
         rgb: golden.tensor("inpaint.rgb").0.into_iter().map(byte).collect(),
         anew: golden.tensor("inpaint.anew").0.into_iter().map(|it| 0.5 < it).collect(),
         feather: 0,
+        strength: 1.0,
     }
 }
 

@@ -53,6 +53,22 @@ impl NoiseSchedule {
         callbacks: Callbacks<'_, E>,
     ) -> Result<Tensor, E> {
         let latents = (noise * self.initial_sigma)?;
+        self.sample_from(latents, callbacks)
+    }
+
+    /// Takes all steps from latents as they enter the first: those of [`noised`](Self::noised). Steps are counted from the
+    /// first of this schedule.
+    ///
+    /// Any shape → the same shape.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample`](Self::sample).
+    pub fn sample_from<E: From<candle_core::Error>>(
+        &self,
+        latents: Tensor,
+        callbacks: Callbacks<'_, E>,
+    ) -> Result<Tensor, E> {
         let steps = &self.steps;
         let network = Network { callbacks, prediction_type: self.prediction_type };
         match self.sampler {

@@ -179,6 +179,13 @@ impl NoiseSchedule {
         &self.steps
     }
 
+    /// The last steps of it, at least one: for latents that begin with less noise.
+    #[must_use]
+    pub fn last(&self, count: usize) -> Self {
+        let first = self.steps.len() - count.clamp(1, self.steps.len());
+        Self { steps: self.steps[first..].to_vec(), ..self.clone() }
+    }
+
     /// The sampler that takes these steps.
     pub fn sampler(&self) -> Sampler {
         self.sampler

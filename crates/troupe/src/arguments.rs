@@ -180,6 +180,9 @@ pub(crate) struct PaintCommand {
     /// How many pixels around what is painted anew lead over to what isn't, 0 to 256
     #[arg(long, value_name = "PIXELS", default_value_t = troupe_pipeline::paint::FEATHER)]
     pub(crate) feather: u32,
+    /// With how much of the steps, and so of the noise, a part is painted anew: 1 forgets what was there
+    #[arg(long, value_name = "PART", default_value_t = 1.0, requires = "input")]
+    pub(crate) strength: f64,
     /// The picture that INPUT is a repainting of
     #[arg(long, value_name = "FILE", requires = "input")]
     pub(crate) of: Option<PathBuf>,
@@ -248,6 +251,9 @@ pub(crate) struct PaintFlags {
     /// The share of the steps in which people don't see one another
     #[arg(long)]
     pub(crate) isolate: Option<f64>,
+    /// With how much of the steps small people are painted a second time; 0 is not at all
+    #[arg(long, value_name = "PART")]
+    pub(crate) second_pass: Option<f64>,
     /// Any other setting of `[paint.regions]`, such as `feather=0.1`
     #[arg(long = "region", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub(crate) region: Vec<(String, String)>,

@@ -6,7 +6,8 @@ use troupe_core::share::Share;
 #[cfg(doc)]
 use super::TEMPLATE;
 use super::{
-    AuditConfig, Dtype, PaintConfig, PlanConfig, RegionsConfig, Rng, Spacing, SubjectsConfig,
+    AuditConfig, Dtype, PaintConfig, PlanConfig, RegionsConfig, Rng, SecondPassConfig, Spacing,
+    SubjectsConfig,
 };
 
 impl Default for PlanConfig {
@@ -40,6 +41,7 @@ impl Default for PaintConfig {
             guidance: 5.0,
             guidance_rescale: 0.0,
             regions: RegionsConfig::default(),
+            second_pass: SecondPassConfig::default(),
             retries: 0,
             loras: Vec::new(),
         }

@@ -137,6 +137,13 @@ const PAINT: Takes = Takes::Table(&[
             key("bootstrap", Takes::Number(0.0, 1.0)),
         ]),
     ),
+    key(
+        "second_pass",
+        Takes::Table(&[
+            key("strength", Takes::Number(0.0, 1.0)),
+            key("enlarge", Takes::Number(1.0, 16.0)),
+        ]),
+    ),
     key("retries", Takes::Whole(0, 10)),
     key("loras", Takes::List(&LORA)),
 ]);

@@ -152,6 +152,7 @@ fn read<'a>(setting: &Setting<'a>) -> Result<DeValue<'a>, ConfigError> {
         | Takes::Whole(..)
         | Takes::Number(..)
         | Takes::Parts(..)
+        | Takes::Ramp(..)
         | Takes::Share
         | Takes::Tile
         | Takes::Canvas => DeValue::parse(setting.value.trim()).unwrap_or_else(|_| words()),

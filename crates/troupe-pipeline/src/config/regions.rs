@@ -1,4 +1,4 @@
-//! `[paint] regions`: how the subjects' prompts act in their boxes.
+//! `[paint.regions]` and `[paint.second_pass]`: how the subjects' prompts act in their boxes, and how small ones are painted again.
 
 use serde::{Deserialize, Serialize};
 use troupe_render::{Mixing, Ramp, RegionSettings};
@@ -19,6 +19,16 @@ pub struct RegionsConfig {
     pub compose: f64,
     /// The part of the steps in which such a pass sees its person before one colour, 0 to 1.
     pub bootstrap: f64,
+}
+
+/// A second pass over people who are small in the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecondPassConfig {
+    /// With how much of the steps each is painted again, 0 (no second pass) to 1 (from noise alone).
+    pub strength: f64,
+    /// Only who can be enlarged so many times on one of the model's own sizes, 1 to 16.
+    pub enlarge: f64,
 }
 
 /// A number, or two between which it changes from the first step to the last.
@@ -62,6 +72,12 @@ impl Default for RegionsConfig {
             compose: 0.0,
             bootstrap: 0.0,
         }
+    }
+}
+
+impl Default for SecondPassConfig {
+    fn default() -> Self {
+        Self { strength: 0.0, enlarge: 1.25 }
     }
 }
 

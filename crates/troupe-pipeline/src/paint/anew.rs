@@ -122,7 +122,7 @@ impl Anew {
     pub fn new(
         original: Original,
         part: Part,
-        feather: u32,
+        (feather, strength): (u32, f64),
         subject: Subject<'_>,
     ) -> Result<Self, PipelineError> {
         let (canvas, layout) = match subject {
@@ -141,7 +141,7 @@ impl Anew {
                 ),
             });
         }
-        let record = Repainted { of: original.pixels.sha256, part, feather };
+        let record = Repainted { of: original.pixels.sha256, part, feather, strength };
         record.check(canvas, layout).map_err(PipelineError::Usage)?;
         let anew = match &record.part {
             Part::Mask(runs) => unrolled(runs),
@@ -156,7 +156,7 @@ impl Anew {
                 whose.into_iter().map(|owner| owner.is_some_and(|owner| wanted[owner])).collect()
             }
         };
-        Ok(Self { repaint: Repaint { rgb: original.pixels.rgb, anew, feather }, record })
+        Ok(Self { repaint: Repaint { rgb: original.pixels.rgb, anew, feather, strength }, record })
     }
 
     /// What is recorded of it.

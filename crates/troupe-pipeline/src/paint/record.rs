@@ -49,7 +49,7 @@ pub struct PictureRecord {
 }
 
 /// Which part of another picture was painted anew.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repainted {
     /// The SHA-256 of the other picture's file, in hexadecimal digits.
@@ -58,6 +58,19 @@ pub struct Repainted {
     pub part: Part,
     /// How many pixels around it lead over to the rest.
     pub feather: u32,
+    /// With how much of the steps, and so of the noise, above 0 to 1.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub strength: f64,
+}
+
+/// The strength of a repainting that says none: what was there is forgotten.
+fn whole() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_whole(strength: &f64) -> bool {
+    *strength >= 1.0
 }
 
 /// A part of a picture.
@@ -132,6 +145,12 @@ impl Repainted {
             let feather = self.feather;
             return Err(format!(
                 "the feather is {feather} pixels, and {WIDEST_FEATHER} are the most"
+            ));
+        }
+        if !(self.strength > 0.0 && self.strength <= 1.0) {
+            return Err(format!(
+                "the strength takes more than 0 and at most 1, and is {}",
+                self.strength
             ));
         }
         match &self.part {

@@ -269,7 +269,7 @@ impl Again<'_> {
     ) -> Result<Painted, PipelineError> {
         let subject = Subject::Layout(self.layout);
         let original = Original::of(path, &before.png)?;
-        let anew = Anew::new(original, Part::Subjects(subjects.to_vec()), FEATHER, subject)?;
+        let anew = Anew::new(original, Part::Subjects(subjects.to_vec()), (FEATHER, 1.0), subject)?;
         let order = Order { subject, seed, anew: Some(&anew) };
         let exchange = Exchange::default();
         let png = self.easel.paint(self.studio, order, &exchange, self.place, talk)?;

@@ -72,7 +72,8 @@ fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
                     original.check(repainted)?;
                     spare(command, of)?;
                     let part = repainted.part.clone();
-                    Some(Anew::new(original, part, repainted.feather, subject)?)
+                    let how = (repainted.feather, repainted.strength);
+                    Some(Anew::new(original, part, how, subject)?)
                 }
                 (Some(repainted), None) => {
                     return Err(PipelineError::Usage(format!(
@@ -147,7 +148,7 @@ fn part(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
         let name = people.join("/");
         (Part::Subjects(people), name)
     };
-    let anew = Anew::new(original, part, command.feather, subject)?;
+    let anew = Anew::new(original, part, (command.feather, command.strength), subject)?;
     let before = record.as_ref().map_or(Seed(studio.config.run.seed), |record| record.seed);
     let seed = setup::seed(command.seed).unwrap_or_else(|| before.repainting(&name));
     let order = Order { subject, seed, anew: Some(&anew) };

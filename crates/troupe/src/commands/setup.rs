@@ -132,6 +132,7 @@ pub(super) fn override_paint(
         ("guidance_rescale", flags.guidance_rescale.map(|it| format!("{it:?}"))),
         ("regions.base_ratio", flags.base_ratio.map(|it| format!("{it:?}"))),
         ("regions.isolate", flags.isolate.map(|it| format!("{it:?}"))),
+        ("second_pass.strength", flags.second_pass.map(|it| format!("{it:?}"))),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((format!("paint.{key}"), value?)))
@@ -228,6 +229,9 @@ pub(super) fn repaint(
     }
     if flags.guidance_rescale.is_some() {
         paint.guidance_rescale = now.guidance_rescale;
+    }
+    if flags.second_pass.is_some() {
+        paint.second_pass.strength = now.second_pass.strength;
     }
     let regions = flags.region.iter().map(|(key, _)| key.as_str());
     let ratio = flags.base_ratio.map(|_| "base_ratio");

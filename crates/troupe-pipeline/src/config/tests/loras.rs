@@ -18,6 +18,7 @@ fn a_lora_is_of_those_with_a_value_or_of_one_person() {
         values: vec![Assigned { axis: "age".to_owned(), value: "older".to_owned(), stated: false }],
         also: Vec::new(),
         loras: Vec::new(),
+        paint: troupe_core::plan::Manner::default(),
         sub_prompt: String::new(),
         edited: false,
     };

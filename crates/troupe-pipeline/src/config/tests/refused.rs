@@ -55,13 +55,14 @@ fn wrong_types_say_what_was_wanted() {
 
 #[test]
 fn numbers_stay_in_their_ranges() {
+    check("paint.regions.base_ratio = { from = 0, to = 2 }", 1, 45, &["base_ratio.to", "0 to 1"]);
     for (key, values) in [
         ("paint.steps", &["0", "1001", "-1", "99999999999999999999"][..]),
         ("paint.guidance", &["0.9", "50.1", "nan", "inf", "-inf", "1e999"]),
         ("paint.threads", &["-1", "1025"]),
         ("paint.regions.base_ratio", &["-0.1", "1.1", "nan"]),
         ("paint.regions.isolate", &["-0.1", "2"]),
-        ("paint.regions.base_ratio", &["{ from = 0 }", "{ from = 0, to = 2 }", "\"half\""]),
+        ("paint.regions.base_ratio", &["{ from = 0 }", "\"half\""]),
         ("paint.regions.feather", &["0.6"]),
         ("paint.regions.mixing", &["\"both\"", "1"]),
         ("paint.regions.compose", &["1.5"]),
