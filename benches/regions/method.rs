@@ -11,15 +11,31 @@ use troupe_pipeline::core::audit::Audit;
 use troupe_pipeline::core::layout::Layout;
 
 /// See `README.md`.
-pub(crate) const METHODS: [&str; 8] = [
+pub(crate) const METHODS: [&str; 13] = [
     "plain",
     "one_prompt",
+    "composed",
     "regions",
     "isolate_half",
     "isolate_all",
+    "scores",
+    "falling_ratio",
+    "feather",
+    "second_pass",
     "retries",
     "alone",
     "changed",
+];
+
+/// Those that are one picture by regions, with the flags that make them what they are.
+const BY_REGIONS: [(&str, &[&str]); 7] = [
+    ("composed", &["--region", "compose=1", "--region", "bootstrap=0.3", "--isolate", "0"]),
+    ("regions", &["--isolate", "0"]),
+    ("isolate_all", &["--isolate", "1"]),
+    ("scores", &["--region", "mixing=scores"]),
+    ("falling_ratio", &["--region", "base_ratio={ from = 0.4, to = 0 }"]),
+    ("feather", &["--region", "feather=0.08"]),
+    ("second_pass", &["--second-pass", "0.5"]),
 ];
 
 /// The folders of a benchmark.
@@ -88,20 +104,16 @@ impl<'a> Bench<'a> {
                 vec![of(&folder.join("image.png"), &whole, None, steps * (1 + tries))]
             }
             "isolate_half" => vec![of(&first, &whole, None, steps)],
-            "plain" | "one_prompt" | "regions" | "isolate_all" => {
-                let mut arguments = vec!["--seed".to_owned(), layout["plan"]["seed"].to_string()];
+            "plain" | "one_prompt" => {
+                let seed = layout["plan"]["seed"].to_string();
                 let size = ["width", "height"].map(|side| layout["canvas"][side].to_string());
-                let prompt = |text: String| {
-                    vec!["--prompt".to_owned(), text, "--size".to_owned(), size.join("x")]
+                let said = if method == "plain" {
+                    text(&layout["plan"]["prompt"])
+                } else {
+                    everything(&layout)
                 };
-                match method {
-                    "plain" => arguments.extend(prompt(text(&layout["plan"]["prompt"]))),
-                    "one_prompt" => arguments.extend(prompt(everything(&layout))),
-                    "regions" => arguments.extend(["--isolate".to_owned(), "0".to_owned()]),
-                    _ => arguments.extend(["--isolate".to_owned(), "1".to_owned()]),
-                }
-                let input = matches!(method, "regions" | "isolate_all").then_some(&*whole);
-                let (image, seconds) = self.paint(method, &name, input, &arguments);
+                let arguments = ["--seed", &seed, "--prompt", &said, "--size", &size.join("x")];
+                let (image, seconds) = self.paint(method, &name, None, &arguments);
                 vec![of(&image, &whole, Some(seconds), steps)]
             }
             "alone" => {
@@ -122,7 +134,14 @@ impl<'a> Bench<'a> {
                 let before = Some((self.audit(&first, &whole), id));
                 vec![Scored { before, ..of(&image, &path, Some(seconds), steps) }]
             }
-            _ => Vec::new(),
+            _ => {
+                let found = BY_REGIONS.iter().find(|(name, _)| *name == method);
+                let Some((_, flags)) = found else { return Vec::new() };
+                let (image, seconds) = self.paint(method, &name, Some(&whole), flags);
+                // Each prompt has passes of its own, the base's too.
+                let times = if method == "composed" { people + 1 } else { 1 };
+                vec![of(&image, &whole, Some(seconds), steps * times)]
+            }
         }
     }
 
@@ -153,7 +172,7 @@ impl<'a> Bench<'a> {
         method: &str,
         name: &str,
         input: Option<&Path>,
-        arguments: &[String],
+        arguments: &[&str],
     ) -> (PathBuf, f64) {
         let image = self.out.join(method).join(format!("{name}.png"));
         let timed = image.with_extension("seconds");

@@ -7,6 +7,7 @@ mod bad_documents;
 mod bad_weights;
 mod commands;
 mod pull;
+mod regions;
 mod repaint;
 #[path = "../support/mod.rs"]
 mod support;
