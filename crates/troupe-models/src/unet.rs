@@ -13,6 +13,8 @@ mod bound;
 mod build;
 mod conditioning;
 mod config;
+mod placement;
+mod probe;
 mod residual;
 mod time;
 mod transformer;
@@ -28,8 +30,10 @@ use troupe_nn::{Conv2d, GroupNorm, NnError, silu};
 
 use self::block::{DownBlock, MidBlock, UpBlock};
 use self::bound::Bound;
-pub use self::conditioning::{Added, Conditioning, Isolation, Mixing, PreparedContext};
+pub use self::conditioning::{Added, Conditioning, Isolation, PreparedContext};
 pub use self::config::{Addition, Downsampling, Level, UNetConfig, UNetConfigError};
+pub use self::placement::Mixing;
+pub use self::probe::{Listened, Probe, Shares};
 use self::time::{AddedEmbedding, TimeEmbedding};
 use crate::weights::{Weights, WeightsError};
 

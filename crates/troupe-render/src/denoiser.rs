@@ -1,8 +1,10 @@
 //! The network with all that it is told in each step, as a sampler asks it.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use troupe_core::region::TokenGrid;
-use troupe_models::unet::{Isolation, PreparedContext, UNet};
+use troupe_models::unet::{Isolation, PreparedContext, Probe, UNet};
 use troupe_sampler::{NoiseSchedule, rescale_guidance};
 
 use crate::composition::Composition;
@@ -78,14 +80,29 @@ impl<'a> Denoiser<'a> {
                     self.ask(latents, timestep, step, (context, Isolation::Free))
                 })
             }
-            Some(_) | None => {
-                let context = self.steps.get(step).or(self.steps.last());
-                let context = context.ok_or_else(|| {
-                    RenderError::Mismatch("there is no step to be told anything".to_owned())
-                })?;
-                self.ask(latents, timestep, step, (context, isolation))
-            }
+            Some(_) | None => self.ask(latents, timestep, step, (self.told(step)?, isolation)),
         }
+    }
+
+    /// The same of a step in which people see one another, which a probe looks at.
+    ///
+    /// Shape `(1, height, width, channels)` → the same.
+    pub(crate) fn looked_at(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        step: usize,
+        probe: &Arc<Probe>,
+    ) -> Result<Tensor, RenderError> {
+        let probed = self.told(step)?.probed(Arc::clone(probe));
+        self.ask(latents, timestep, step, (&probed, Isolation::Free))
+    }
+
+    /// What the network is told in a step.
+    fn told(&self, step: usize) -> Result<&PreparedContext, RenderError> {
+        self.steps
+            .get(step)
+            .ok_or_else(|| RenderError::Mismatch("there is no step to be told anything".to_owned()))
     }
 
     fn ask(

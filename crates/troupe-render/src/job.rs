@@ -100,6 +100,10 @@ pub struct RegionSettings {
     pub compose: f64,
     /// The share of the steps, from the first, in which those passes see a person before one colour, in `[0, 1]`.
     pub bootstrap: f64,
+    /// Among how many initial noises one is chosen; 1 is no choice.
+    pub noises: usize,
+    /// After how many steps of each.
+    pub noise_steps: usize,
 }
 
 /// A setting that changes evenly from the first step to the last.
@@ -121,6 +125,8 @@ impl RegionSettings {
             mixing: Mixing::Outputs,
             compose: 0.0,
             bootstrap: 0.0,
+            noises: 1,
+            noise_steps: 2,
         }
     }
 }

@@ -11,6 +11,7 @@ use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blem
 use troupe_models::weights::Weights;
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig};
 
+use crate::conditioning::people;
 use crate::denoiser::Denoiser;
 use crate::files::{Loras, PainterFiles};
 use crate::loras::OfModel;
@@ -112,6 +113,15 @@ impl Painter {
         self.paint_given(job, &given, None, watcher)
     }
 
+    /// Whether the noise of a job is one of several.
+    fn chooses(&self, job: &Job) -> bool {
+        1 < job.settings.regions.noises && !people(job).is_empty()
+    }
+
+    pub(crate) fn latent_channels(&self) -> usize {
+        self.vae.config().latent_channels()
+    }
+
     /// The encoder of the autoencoder, which few pictures need.
     pub(crate) fn vae_encoder(&self) -> Result<VaeEncoder, RenderError> {
         Ok(VaeEncoder::new(self.vae.config().clone(), &self.vae_weights)?)
@@ -129,8 +139,11 @@ impl Painter {
         let steps = sampling.steps;
         let schedule = NoiseSchedule::new(&self.scheduler, sampling)?;
         let grid = latents_of(job.canvas);
-        let channels = self.vae.config().latent_channels();
-        let mut source = NoiseSource::new(&job.noise, channels, grid, steps);
+        let chosen = match (given, beginning) {
+            (Given::Nothing, None) if self.chooses(job) => self.chosen_noise(job, &schedule)?,
+            _ => job.noise.clone(),
+        };
+        let mut source = NoiseSource::new(&chosen, self.latent_channels(), grid, steps);
         let noise = source.initial()?;
         // The steps that are taken are counted as those of the whole schedule.
         let first = beginning.map_or(0, |it| steps - it.steps.clamp(1, steps));

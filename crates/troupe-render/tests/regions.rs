@@ -139,6 +139,37 @@ fn a_ratio_that_changes_is_that_of_each_step() {
 }
 
 #[test]
+fn of_several_noises_one_is_chosen_and_the_same_each_time() {
+    let painter = painter();
+    let own = latents(&painter, &job(two()));
+    let chosen = |noises: usize| {
+        let mut job = job(two());
+        job.settings.regions.noises = noises;
+        job.settings.regions.noise_steps = 1;
+        latents(&painter, &job)
+    };
+    assert_eq!(chosen(1), own);
+    let of_eight = chosen(8);
+    assert_eq!(of_eight, chosen(8));
+    // Of more the choice is never worse, so it stays or changes for good: among one to eight it changed.
+    let each: Vec<Vec<f32>> = (1..=8).map(chosen).collect();
+    assert!(each.iter().any(|it| *it != own), "no noise but the first was ever chosen");
+    let given = {
+        let mut last = Last::default();
+        let mut given = job(two());
+        given.settings.regions.noises = 4;
+        given.noise = Noise::Given {
+            noise: Tensor4 { shape: [1, 4, 8, 12], values: vec![0.5; 4 * 8 * 12] },
+            steps: None,
+        };
+        painter.paint(&given, &mut last).unwrap();
+        given.settings.regions.noises = 1;
+        (last.0, latents(&painter, &given))
+    };
+    assert_eq!(given.0, given.1);
+}
+
+#[test]
 fn every_setting_moves_the_picture() {
     let painter = painter();
     let expected = latents(&painter, &job(two()));

@@ -179,6 +179,13 @@ impl NoiseSchedule {
         &self.steps
     }
 
+    /// The first steps of it, at least one: what they leave has noise in it still.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let last = count.clamp(1, self.steps.len());
+        Self { steps: self.steps[..last].to_vec(), ..self.clone() }
+    }
+
     /// The last steps of it, at least one: for latents that begin with less noise.
     #[must_use]
     pub fn last(&self, count: usize) -> Self {

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use troupe_core::region::{RegionMap, Regions, TokenGrid};
 use troupe_nn::{
     Part, ScoredPart, attention, attention_with_sums, blend_tokens, gather_tokens, mix_tokens,
@@ -20,6 +20,8 @@ use super::{
     UNetError,
     bound::Masks,
     config::{Addition, Downsampling, UNetConfig},
+    placement::{Listening, Mixing, Placement},
+    probe::Probe,
     transformer::CrossAttention,
 };
 
@@ -57,17 +59,6 @@ pub enum Isolation {
     Isolated,
 }
 
-/// How the prompts that speak to a token are made one, with their weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mixing {
-    /// The outputs of the attentions are mixed: `Σ wₚ · outₚ`.
-    #[default]
-    Outputs,
-    /// One attention over the tokens of all of them, to whose scores the logarithm of the prompt's weight is added: a prompt
-    /// that has more to say to a token is heard more.
-    Scores,
-}
-
 /// Prompts and regions as the layers of one UNet need them, for latents of one size.
 ///
 /// What is said and where it is said are kept apart, so that other regions cost no prompt a second time.
@@ -75,6 +66,7 @@ pub enum Mixing {
 pub struct PreparedContext {
     said: Arc<Said>,
     placement: Arc<Placement>,
+    probe: Option<Arc<Probe>>,
 }
 
 /// What is said in all rows.
@@ -93,18 +85,6 @@ struct Said {
     added: Option<Tensor>,
 }
 
-/// Who listens to which prompt.
-#[derive(Debug)]
-struct Placement {
-    mixing: Mixing,
-    /// For each row and level.
-    rows: Vec<Vec<Listening>>,
-    /// For each level: the subject of each token. Empty without regions.
-    owners: Vec<Vec<Option<usize>>>,
-    /// For each level: where the subjects of each bound LoRA are. Empty without bound LoRAs.
-    masks: Vec<Vec<Option<Tensor>>>,
-}
-
 /// The key and the value of a prompt in one attention: `(1, tokens, channels)` each.
 #[derive(Debug)]
 struct KeyValue {
@@ -119,24 +99,6 @@ struct Row {
     first_prompt: usize,
     /// Whether it has a prompt for each region beside the base's.
     regional: bool,
-}
-
-/// Who listens to which prompt on one level.
-#[derive(Debug)]
-enum Listening {
-    /// All tokens to one prompt alone.
-    One { prompt: usize },
-    /// Some tokens to each of these prompts.
-    Several(Vec<Listeners>),
-}
-
-/// The tokens that listen to one prompt, and its weight on each.
-#[derive(Debug)]
-struct Listeners {
-    prompt: usize,
-    tokens: Vec<usize>,
-    // Invariant: as many as `tokens`, none zero.
-    weights: Vec<f32>,
 }
 
 impl PreparedContext {
@@ -190,8 +152,8 @@ impl PreparedContext {
             Some(regions) if 0 < boxes => said.grids.iter().map(|&it| regions.map(it)).collect(),
             _ => Vec::new(),
         };
-        let placement = Arc::new(Placement::new(&said, maps, Mixing::default())?);
-        Ok(Self { said: Arc::new(said), placement })
+        let placement = Arc::new(said.placement(maps, Mixing::default())?);
+        Ok(Self { said: Arc::new(said), placement, probe: None })
     }
 
     /// The tokens of each level, from the widest.
@@ -214,8 +176,19 @@ impl PreparedContext {
             let boxes = maps.first().map_or(0, |map| map.regions.len());
             return Err(UNetError::Regions { prompts, boxes });
         }
-        let placement = Arc::new(Placement::new(&self.said, maps, mixing)?);
-        Ok(Self { said: Arc::clone(&self.said), placement })
+        let placement = Arc::new(self.said.placement(maps, mixing)?);
+        Ok(Self { said: Arc::clone(&self.said), placement, probe: self.probe.clone() })
+    }
+
+    /// The same, and every self-attention whose tokens see one another freely is looked at.
+    #[must_use]
+    pub fn probed(&self, probe: Arc<Probe>) -> Self {
+        Self { probe: Some(probe), ..self.clone() }
+    }
+
+    /// What looks at self-attentions, if anything does.
+    pub(super) fn probe(&self) -> Option<&Probe> {
+        self.probe.as_deref()
     }
 
     /// The size of the latents for which this was prepared.
@@ -299,62 +272,11 @@ impl PreparedContext {
     }
 }
 
-impl Placement {
-    /// From the weights on each level, or none.
-    fn new(said: &Said, maps: Vec<RegionMap>, mixing: Mixing) -> Result<Self, UNetError> {
-        let of = |row: &Row| {
-            if !row.regional || maps.is_empty() {
-                return said.grids.iter().map(|_| Listening::One { prompt: 0 }).collect();
-            }
-            let listening = maps.iter().map(|map| {
-                let regions = map.regions.iter().map(Vec::as_slice);
-                let weights = std::iter::once(map.base.as_slice()).chain(regions);
-                Listening::new(&weights.collect::<Vec<_>>())
-            });
-            listening.collect()
-        };
-        let rows = said.rows.iter().map(of).collect();
-        let masks = maps.iter().map(|map| masks(map, &said.bound)).collect::<Result<_, _>>()?;
-        let owners = maps.into_iter().map(|map| map.owner).collect();
-        Ok(Self { mixing, rows, owners, masks })
+impl Said {
+    fn placement(&self, maps: Vec<RegionMap>, mixing: Mixing) -> Result<Placement, UNetError> {
+        let regional = self.rows.iter().map(|row| row.regional);
+        Placement::new(&self.grids, regional, &self.bound, maps, mixing)
     }
-}
-
-impl Listening {
-    /// From the weights of each prompt, one a token.
-    #[expect(clippy::float_cmp, reason = "a prompt alone has a weight of exactly one")]
-    fn new(weights: &[&[f32]]) -> Self {
-        let mut several = Vec::new();
-        for (prompt, weights) in weights.iter().enumerate() {
-            if weights.iter().all(|&weight| weight == 1.0) {
-                return Self::One { prompt };
-            }
-            let tokens: Vec<usize> =
-                (0..weights.len()).filter(|&token| weights[token] != 0.0).collect();
-            if !tokens.is_empty() {
-                let weights = tokens.iter().map(|&token| weights[token]).collect();
-                several.push(Listeners { prompt, tokens, weights });
-            }
-        }
-        Self::Several(several)
-    }
-}
-
-/// Where the subjects of each bound LoRA are: the sum of their regions' weights, `(tokens,)`.
-fn masks(map: &RegionMap, bound: &[Vec<usize>]) -> Result<Vec<Option<Tensor>>, UNetError> {
-    let count = bound.iter().flatten().max().map_or(0, |last| last + 1);
-    let mask = |lora: usize| {
-        let mut sum = vec![0.0_f32; map.base.len()];
-        for (weights, loras) in map.regions.iter().zip(bound) {
-            for _ in loras.iter().filter(|&&it| it == lora) {
-                sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
-            }
-        }
-        let tokens = sum.len();
-        let anywhere = sum.iter().any(|&weight| weight != 0.0);
-        anywhere.then(|| Ok(Tensor::from_vec(sum, tokens, &Device::Cpu)?)).transpose()
-    };
-    (0..count).map(mask).collect()
 }
 
 /// The tokens of each level.

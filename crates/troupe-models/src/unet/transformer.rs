@@ -11,6 +11,7 @@ use super::{
     build,
     conditioning::{Isolation, PreparedContext},
     config::{Level, UNetConfig},
+    probe::Probe,
 };
 use crate::weights::Weights;
 
@@ -149,12 +150,15 @@ impl TransformerBlock {
         context: &PreparedContext,
         isolation: Isolation,
     ) -> Result<Tensor, UNetError> {
-        let owners = match isolation {
-            Isolation::Free => None,
-            Isolation::Isolated => context.owners(level),
+        let owners = context.owners(level);
+        let (hidden, probe) = match isolation {
+            Isolation::Free => (None, context.probe().zip(owners)),
+            Isolation::Isolated => (owners, None),
         };
         let masks = context.masks(level);
-        let x = add(&self.self_attention.forward(&self.norm1.forward(x)?, owners, masks)?, x)?;
+        let normed = self.norm1.forward(x)?;
+        let probe = probe.map(|(probe, owners)| (probe, level, owners));
+        let x = add(&self.self_attention.forward(&normed, hidden, masks, probe)?, x)?;
         let mixed = self.cross_attention.forward(&self.norm2.forward(&x)?, level, context)?;
         let x = add(&mixed, &x)?;
         let hidden = geglu(&self.feed_forward_in.forward(&self.norm3.forward(&x)?, masks)?)?;
@@ -174,7 +178,7 @@ impl SelfAttention {
         })
     }
 
-    /// Tokens of different `owners` don't see one another.
+    /// Tokens of different `owners` don't see one another. A probe is told the level and the owners of the tokens.
     ///
     /// Shape `(batch, tokens, channels)` → the same.
     fn forward(
@@ -182,9 +186,13 @@ impl SelfAttention {
         x: &Tensor,
         owners: Option<&[Option<usize>]>,
         masks: Masks<'_>,
+        probe: Option<(&Probe, usize, &[Option<usize>])>,
     ) -> Result<Tensor, UNetError> {
         let query = self.to_q.forward(x, masks)?;
         let (key, value) = (self.to_k.forward(x, masks)?, self.to_v.forward(x, masks)?);
+        if let Some((probe, level, owners)) = probe {
+            probe.look((&query, &key), self.heads, level, owners)?;
+        }
         let mixed = attention(&query, &key, &value, self.heads, owners.map(Mask::Groups))?;
         self.to_out.forward(&mixed, masks)
     }

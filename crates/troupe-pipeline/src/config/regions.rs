@@ -19,6 +19,10 @@ pub struct RegionsConfig {
     pub compose: f64,
     /// The part of the steps in which such a pass sees its person before one colour, 0 to 1.
     pub bootstrap: f64,
+    /// Among how many initial noises one is chosen by whom the first self-attentions tell apart, 1 (no choice) to 32.
+    pub noises: u32,
+    /// After how many steps of each, 0 to 20.
+    pub noise_steps: u32,
 }
 
 /// A second pass over people who are small in the picture.
@@ -71,6 +75,8 @@ impl Default for RegionsConfig {
             mixing: MixingWord::Outputs,
             compose: 0.0,
             bootstrap: 0.0,
+            noises: 1,
+            noise_steps: 2,
         }
     }
 }
@@ -105,6 +111,8 @@ impl RegionsConfig {
             mixing,
             compose: self.compose,
             bootstrap: self.bootstrap,
+            noises: self.noises as usize,
+            noise_steps: self.noise_steps as usize,
         }
     }
 
@@ -117,6 +125,8 @@ impl RegionsConfig {
             "mixing" => self.mixing = other.mixing,
             "compose" => self.compose = other.compose,
             "bootstrap" => self.bootstrap = other.bootstrap,
+            "noises" => self.noises = other.noises,
+            "noise_steps" => self.noise_steps = other.noise_steps,
             _ => {}
         }
     }
@@ -125,16 +135,22 @@ impl RegionsConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         let ratio = self.base_ratio.ramp();
         let numbers = [
-            ("base_ratio", ratio.from, 1.0),
-            ("base_ratio", ratio.to, 1.0),
-            ("isolate", self.isolate, 1.0),
-            ("feather", self.feather, 0.5),
-            ("compose", self.compose, 1.0),
-            ("bootstrap", self.bootstrap, 1.0),
+            ("base_ratio", ratio.from, 0.0, 1.0),
+            ("base_ratio", ratio.to, 0.0, 1.0),
+            ("isolate", self.isolate, 0.0, 1.0),
+            ("feather", self.feather, 0.0, 0.5),
+            ("compose", self.compose, 0.0, 1.0),
+            ("bootstrap", self.bootstrap, 0.0, 1.0),
+            ("noises", f64::from(self.noises), 1.0, 32.0),
+            ("noise_steps", f64::from(self.noise_steps), 0.0, 20.0),
         ];
-        match numbers.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value)) {
+        let outside =
+            |(_, value, least, most): &(_, f64, f64, f64)| !(least..=most).contains(&value);
+        match numbers.into_iter().find(outside) {
             None => Ok(()),
-            Some((key, value, most)) => Err(format!("{key}` takes 0 to {most}, and is {value}")),
+            Some((key, value, least, most)) => {
+                Err(format!("{key}` takes {least} to {most}, and is {value}"))
+            }
         }
     }
 }
