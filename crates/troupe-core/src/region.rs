@@ -188,8 +188,18 @@ impl Regions {
         } else {
             visible
         };
-        let parts = self.strengths.iter().map(|strength| (1.0 - self.base_ratio) * strength);
-        weighed(&seen, parts, owner)
+        weighed(&seen, &self.factors(), owner)
+    }
+
+    /// The weights on a grid where each subject has these parts of the tokens in place of a box: `(tokens,)` each, together at
+    /// most one. A token belongs to the subject that has more than half of it.
+    pub fn map_of_parts(&self, parts: &[Vec<f64>], grid: TokenGrid) -> RegionMap {
+        weighed(parts, &self.factors(), owners(parts, grid))
+    }
+
+    /// What each subject's part of a token is multiplied by.
+    fn factors(&self) -> Vec<f64> {
+        self.strengths.iter().map(|strength| (1.0 - self.base_ratio) * strength).collect()
     }
 }
 
@@ -200,16 +210,11 @@ fn owners(parts: &[Vec<f64>], grid: TokenGrid) -> Vec<Option<usize>> {
 
 /// What each subject has of each token, times the subject's own factor, and the rest for the base.
 #[expect(clippy::cast_possible_truncation, reason = "weights multiply f32 activations")]
-fn weighed(
-    parts: &[Vec<f64>],
-    factors: impl Iterator<Item = f64> + Clone,
-    owner: Vec<Option<usize>>,
-) -> RegionMap {
-    let spoken = |token: usize| {
-        parts.iter().zip(factors.clone()).map(|(w, factor)| factor * w[token]).sum::<f64>()
-    };
+fn weighed(parts: &[Vec<f64>], factors: &[f64], owner: Vec<Option<usize>>) -> RegionMap {
+    let spoken =
+        |token: usize| parts.iter().zip(factors).map(|(w, factor)| factor * w[token]).sum::<f64>();
     let base = (0..owner.len()).map(|token| (1.0 - spoken(token)).max(0.0) as f32).collect();
-    let weights = parts.iter().zip(factors.clone());
+    let weights = parts.iter().zip(factors);
     let regions =
         weights.map(|(w, factor)| w.iter().map(|part| (factor * part) as f32).collect()).collect();
     RegionMap { base, regions, owner }

@@ -33,7 +33,7 @@ use self::bound::Bound;
 pub use self::conditioning::{Added, Conditioning, Isolation, PreparedContext};
 pub use self::config::{Addition, Downsampling, Level, UNetConfig, UNetConfigError};
 pub use self::placement::Mixing;
-pub use self::probe::{Listened, Probe, Shares};
+pub use self::probe::{Listened, Probe, Shares, Wanted};
 use self::time::{AddedEmbedding, TimeEmbedding};
 use crate::weights::{Weights, WeightsError};
 

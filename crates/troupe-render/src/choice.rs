@@ -1,14 +1,16 @@
-//! A choice among initial noises: a few steps of each, and then what the self-attentions tell of who is where.
+//! A choice among initial noises, for each box: a few steps of each, and then what the self-attentions tell of who is where.
 //!
 //! After ISAC's search without gradients (Jo et al. 2025, arXiv:2505.20935): where two people run together or nobody comes, the
-//! tokens of a box listen to others or to the background.
+//! tokens of a box listen to others or to the background. Each box keeps the noise with which it listens most to itself; what
+//! is nobody's keeps the seed's own.
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-use troupe_models::unet::{Listened, Probe};
+use candle_core::{Device, Tensor};
+use troupe_models::unet::{Listened, Probe, Wanted};
 use troupe_sampler::{Callbacks, NoiseSchedule};
 
+use crate::conditioning::{own_boxes, people};
 use crate::denoiser::Denoiser;
 use crate::noise::NoiseSource;
 use crate::painter::latents_of;
@@ -16,41 +18,51 @@ use crate::repaint::Given;
 use crate::{Job, Noise, Painter, RenderError};
 
 impl Painter {
-    /// The noise with which a picture begins: the job's, or of several the one with which everybody is best told apart.
+    /// The noise with which a picture begins: the job's `own`, or in each box that of several with which the person is
+    /// best told apart. Given noise is never replaced.
     ///
-    /// The first is the job's own; given noise is never replaced.
+    /// Shape `(1, height, width, channels)` → the same.
     pub(crate) fn chosen_noise(
         &self,
         job: &Job,
         schedule: &NoiseSchedule,
-    ) -> Result<Noise, RenderError> {
-        let settings = job.settings.regions;
-        let mut best: Option<(f32, Noise)> = None;
-        for number in 0..settings.noises {
-            let Some(noise) = candidate(&job.noise, number) else { break };
-            let score = self.score(job, schedule, &noise)?;
-            if best.as_ref().is_none_or(|(most, _)| *most < score) {
-                best = Some((score, noise));
-            }
+        own: Tensor,
+    ) -> Result<Tensor, RenderError> {
+        let (grid, settings) = (latents_of(job.canvas), job.settings.regions);
+        let people = people(job);
+        if settings.noises < 2 || people.is_empty() {
+            return Ok(own);
         }
-        Ok(best.map_or_else(|| job.noise.clone(), |(_, noise)| noise))
+        let owners = own_boxes(people, settings).map(grid).owner;
+        let mut best = vec![f32::NEG_INFINITY; people.len()];
+        let mut mixed = own.clone();
+        for number in 0..settings.noises {
+            let Some(noise) = candidate(&job.noise, number) else { return Ok(own) };
+            let (initial, listened) = self.looked_at(job, schedule, &noise)?;
+            let scores = own_shares(&listened, people.len());
+            let better: Vec<bool> =
+                best.iter().zip(&scores).map(|(before, now)| before < now).collect();
+            let theirs = owners.iter().map(|owner| owner.is_some_and(|owner| better[owner]));
+            mixed = put(&mixed, &initial, theirs)?;
+            best = best.into_iter().zip(scores).map(|(before, now)| before.max(now)).collect();
+        }
+        Ok(mixed)
     }
 
-    /// How well the people are told apart after the first steps from a noise.
-    fn score(
+    /// The initial noise of a source, and what self-attentions tell after its first steps.
+    fn looked_at(
         &self,
         job: &Job,
         schedule: &NoiseSchedule,
         noise: &Noise,
-    ) -> Result<f32, RenderError> {
-        let grid = latents_of(job.canvas);
-        let last = job.settings.regions.noise_steps.min(schedule.steps().len() - 1);
-        let mut source =
-            NoiseSource::new(noise, self.latent_channels(), grid, schedule.steps().len());
+    ) -> Result<(Tensor, Vec<Listened>), RenderError> {
+        let (grid, steps) = (latents_of(job.canvas), schedule.steps().len());
+        let last = job.settings.regions.noise_steps.min(steps - 1);
+        let mut source = NoiseSource::new(noise, self.latent_channels(), grid, steps);
         let initial = source.initial()?;
+        let probe = Arc::new(Probe::new(Wanted::Shares));
         let given = Given::Nothing;
-        let probe = Arc::new(Probe::default());
-        let (denoiser, _) = Denoiser::new(self, job, (schedule, &initial), &given, grid)?;
+        let (mut denoiser, _) = Denoiser::new(self, job, (schedule, &initial), &given, grid)?;
         let step_now = std::cell::Cell::new(0);
         schedule.first(last + 1).sample::<RenderError>(
             &initial,
@@ -68,7 +80,7 @@ impl Painter {
                 },
             },
         )?;
-        Ok(apart(&probe.take()))
+        Ok((initial, probe.listened()))
     }
 }
 
@@ -85,16 +97,31 @@ fn candidate(noise: &Noise, number: usize) -> Option<Noise> {
     }
 }
 
-/// The mean logarithm of what each person's tokens hear of their own region, over people and layers: one who is lost costs
-/// more than a little more of all others brings.
-fn apart(listened: &[Listened]) -> f32 {
-    let shares = listened.iter().flat_map(|it| &it.subjects);
-    let (mut sum, mut count) = (0.0, 0.0);
-    for (_, shares) in shares {
-        sum += shares.own.max(1e-6).ln();
-        count += 1.0;
+/// How much each person's tokens listen to their own region, in the mean of the layers.
+fn own_shares(listened: &[Listened], people: usize) -> Vec<f32> {
+    let mut sums = vec![(0.0, 0.0); people];
+    for (subject, shares) in listened.iter().flat_map(|it| &it.subjects) {
+        if let Some((sum, count)) = sums.get_mut(*subject) {
+            *sum += shares.own;
+            *count += 1.0;
+        }
     }
-    if 0.0 < count { sum / count } else { 0.0 }
+    sums.into_iter().map(|(sum, count)| sum / f32::max(count, 1.0)).collect()
+}
+
+/// One tensor, with another's latents where it says so.
+///
+/// Two of shape `(1, height, width, channels)` → the same shape.
+fn put(
+    one: &Tensor,
+    other: &Tensor,
+    theirs: impl Iterator<Item = bool>,
+) -> Result<Tensor, RenderError> {
+    let (_, height, width, channels) = one.dims4()?;
+    let theirs: Vec<u8> = theirs.map(u8::from).collect();
+    let theirs = Tensor::from_vec(theirs, (1, height, width, 1), &Device::Cpu)?;
+    let theirs = theirs.broadcast_as((1, height, width, channels))?;
+    Ok(theirs.where_cond(other, one)?)
 }
 
 #[cfg(test)]
@@ -104,14 +131,14 @@ mod tests {
     use troupe_models::unet::Shares;
 
     #[test]
-    fn one_who_is_lost_costs_more_than_the_others_bring() {
-        let of = |own: [f32; 2]| {
-            let shares = own.map(|own| Shares { own, others: 0.0, background: 1.0 - own });
-            let subjects = shares.into_iter().enumerate().collect();
-            apart(&[Listened { level: 0, subjects }])
+    fn a_person_is_as_well_told_apart_as_its_tokens_listen_to_their_own_in_the_mean() {
+        let of = |level: usize, own: &[(usize, f32)]| {
+            let shares = |own: f32| Shares { own, others: 0.0, background: 1.0 - own };
+            Listened { level, subjects: own.iter().map(|&(who, own)| (who, shares(own))).collect() }
         };
-        assert!(of([0.9, 0.05]) < of([0.4, 0.4]));
-        assert!(of([0.4, 0.4]) < of([0.5, 0.4]));
+        // The second one is too small for the deeper level.
+        let listened = [of(0, &[(0, 0.5), (1, 0.25)]), of(1, &[(0, 0.75)])];
+        assert_eq!(own_shares(&listened, 2), [0.625, 0.25]);
     }
 
     #[test]
@@ -123,5 +150,14 @@ mod tests {
         };
         assert_eq!(seed(0), Seed(4));
         assert!(seed(1) != seed(0) && seed(2) != seed(1));
+    }
+
+    #[test]
+    fn latents_are_put_where_they_are_wanted() {
+        let of = |value: f32| Tensor::full(value, (1, 2, 2, 3), &Device::Cpu).unwrap();
+        let mixed = put(&of(1.0), &of(2.0), [false, true, false, false].into_iter()).unwrap();
+        let mixed: Vec<f32> = mixed.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(mixed[..6], [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+        assert_eq!(mixed[6..], [1.0; 6]);
     }
 }

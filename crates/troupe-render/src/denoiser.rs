@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use troupe_core::region::TokenGrid;
-use troupe_models::unet::{Isolation, PreparedContext, Probe, UNet};
+use troupe_models::unet::{Isolation, PreparedContext, Probe, UNet, Wanted};
 use troupe_sampler::{NoiseSchedule, rescale_guidance};
 
 use crate::composition::Composition;
 use crate::conditioning::{guided, own_boxes, people, regions};
+use crate::outline::Outlines;
 use crate::painter::finite;
 use crate::repaint::Given;
 use crate::{Job, Painter, Person, RegionSettings, RenderError};
@@ -24,6 +25,15 @@ pub(crate) struct Denoiser<'a> {
     guidance: Guidance,
     rescale: f64,
     composition: Option<Composition>,
+    outline: Option<Outline<'a>>,
+}
+
+/// When boxes become outlines, and of whom.
+struct Outline<'a> {
+    /// After so many steps, at least one.
+    after: usize,
+    people: &'a [Person],
+    settings: RegionSettings,
 }
 
 /// Classifier-free guidance (arXiv:2207.12598).
@@ -40,7 +50,7 @@ impl<'a> Denoiser<'a> {
     /// With what there is to say of a picture as long as it isn't noise: things worth a person's attention.
     pub(crate) fn new(
         painter: &'a Painter,
-        job: &Job,
+        job: &'a Job,
         (schedule, noise): (&NoiseSchedule, &Tensor),
         given: &'a Given,
         grid: TokenGrid,
@@ -60,6 +70,11 @@ impl<'a> Denoiser<'a> {
             guidance: Guidance::new(job, grid)?,
             rescale: job.settings.guidance_rescale,
             composition,
+            outline: (0.0 < settings.outline && !people.is_empty()).then(|| Outline {
+                after: shares(settings.outline, steps).max(1),
+                people,
+                settings,
+            }),
         };
         Ok((denoiser, notes))
     }
@@ -68,20 +83,45 @@ impl<'a> Denoiser<'a> {
     ///
     /// Shape `(1, height, width, channels)` → the same.
     pub(crate) fn output(
-        &self,
+        &mut self,
         latents: &Tensor,
         timestep: f64,
         step: usize,
     ) -> Result<Tensor, RenderError> {
-        let isolation = if step < self.isolated { Isolation::Isolated } else { Isolation::Free };
-        match &self.composition {
-            Some(composition) if step < composition.steps => {
-                composition.output(latents, step, &mut |latents, context| {
-                    self.ask(latents, timestep, step, (context, Isolation::Free))
-                })
-            }
-            Some(_) | None => self.ask(latents, timestep, step, (self.told(step)?, isolation)),
+        if let Some(composition) = self.composition.as_ref().filter(|it| step < it.steps) {
+            return composition.output(latents, step, &mut |latents, context| {
+                self.ask(latents, timestep, step, (context, Isolation::Free))
+            });
         }
+        let isolation = if step < self.isolated { Isolation::Isolated } else { Isolation::Free };
+        let Some(outline) = self.outline.take_if(|it| it.after <= step + 1) else {
+            return self.ask(latents, timestep, step, (self.told(step)?, isolation));
+        };
+        let probe = Arc::new(Probe::new(Wanted::Keys));
+        let probed = self.told(step)?.probed(Arc::clone(&probe));
+        let output = self.ask(latents, timestep, step, (&probed, isolation))?;
+        self.refine(&probe.keys(), step + 1, &outline)?;
+        Ok(output)
+    }
+
+    /// Puts outlines in place of boxes, from a step on.
+    fn refine(
+        &mut self,
+        keys: &[(usize, Tensor)],
+        from: usize,
+        outline: &Outline<'_>,
+    ) -> Result<(), RenderError> {
+        let Outline { people, settings, .. } = *outline;
+        let steps = self.steps.len();
+        let levels = self.told(0)?.levels().to_vec();
+        let boxes = regions(people, settings, 0, steps);
+        let Some(outlines) = Outlines::new(keys, &levels, &boxes)? else { return Ok(()) };
+        for (step, context) in self.steps.iter_mut().enumerate().skip(from) {
+            let regions = regions(people, settings, step, steps);
+            let maps = levels.iter().map(|&level| outlines.map(&regions, level)).collect();
+            *context = context.with_maps(maps, settings.mixing)?;
+        }
+        Ok(())
     }
 
     /// The same of a step in which people see one another, which a probe looks at.

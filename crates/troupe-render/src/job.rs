@@ -100,7 +100,9 @@ pub struct RegionSettings {
     pub compose: f64,
     /// The share of the steps, from the first, in which those passes see a person before one colour, in `[0, 1]`.
     pub bootstrap: f64,
-    /// Among how many initial noises one is chosen; 1 is no choice.
+    /// After which share of the steps boxes become outlines, in `[0, 1]`; 0 is never.
+    pub outline: f64,
+    /// Among how many initial noises one is chosen for each box; 1 is no choice.
     pub noises: usize,
     /// After how many steps of each.
     pub noise_steps: usize,
@@ -125,6 +127,7 @@ impl RegionSettings {
             mixing: Mixing::Outputs,
             compose: 0.0,
             bootstrap: 0.0,
+            outline: 0.0,
             noises: 1,
             noise_steps: 2,
         }

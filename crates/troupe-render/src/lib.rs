@@ -13,6 +13,7 @@ mod files;
 mod job;
 mod loras;
 mod noise;
+mod outline;
 mod painter;
 mod repaint;
 mod text;

@@ -11,7 +11,6 @@ use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blem
 use troupe_models::weights::Weights;
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig};
 
-use crate::conditioning::people;
 use crate::denoiser::Denoiser;
 use crate::files::{Loras, PainterFiles};
 use crate::loras::OfModel;
@@ -113,11 +112,6 @@ impl Painter {
         self.paint_given(job, &given, None, watcher)
     }
 
-    /// Whether the noise of a job is one of several.
-    fn chooses(&self, job: &Job) -> bool {
-        1 < job.settings.regions.noises && !people(job).is_empty()
-    }
-
     pub(crate) fn latent_channels(&self) -> usize {
         self.vae.config().latent_channels()
     }
@@ -139,12 +133,12 @@ impl Painter {
         let steps = sampling.steps;
         let schedule = NoiseSchedule::new(&self.scheduler, sampling)?;
         let grid = latents_of(job.canvas);
-        let chosen = match (given, beginning) {
-            (Given::Nothing, None) if self.chooses(job) => self.chosen_noise(job, &schedule)?,
-            _ => job.noise.clone(),
-        };
-        let mut source = NoiseSource::new(&chosen, self.latent_channels(), grid, steps);
+        let mut source = NoiseSource::new(&job.noise, self.latent_channels(), grid, steps);
         let noise = source.initial()?;
+        let noise = match (given, beginning) {
+            (Given::Nothing, None) => self.chosen_noise(job, &schedule, noise)?,
+            _ => noise,
+        };
         // The steps that are taken are counted as those of the whole schedule.
         let first = beginning.map_or(0, |it| steps - it.steps.clamp(1, steps));
         let taken = schedule.last(steps - first);
@@ -152,7 +146,7 @@ impl Painter {
             Some(beginning) => schedule.noised(&beginning.image, &noise, first)?,
             None => (&noise * schedule.initial_sigma())?,
         };
-        let (denoiser, notes) = Denoiser::new(self, job, (&schedule, &noise), given, grid)?;
+        let (mut denoiser, notes) = Denoiser::new(self, job, (&schedule, &noise), given, grid)?;
 
         // The network is asked once a step, or twice, after the step is announced.
         let step_now = std::cell::Cell::new(0_usize);

@@ -4,7 +4,7 @@
 //! A person's tokens listen to one another. Where nobody has come to be, they listen to the background, and where two people
 //! have run together, to the neighbour's region (cf. Jo et al. 2025, "ISAC", arXiv:2505.20935, which moves latents by it).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Device, Tensor};
 use troupe_nn::attention;
@@ -12,10 +12,26 @@ use troupe_nn::attention;
 use super::UNetError;
 
 /// Collects what the self-attentions of a pass tell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Probe {
-    /// In the order of the layers.
-    found: Mutex<Vec<Listened>>,
+    wanted: Wanted,
+    found: Mutex<Found>,
+}
+
+/// What a probe collects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// To whom regions listen, in attentions whose tokens see one another freely.
+    Shares,
+    /// What tokens are known by: keys, which are alike where tokens are of one thing (Amir et al. 2021, arXiv:2112.05814).
+    Keys,
+}
+
+/// What was collected, in the order of the layers.
+#[derive(Debug, Default)]
+struct Found {
+    listened: Vec<Listened>,
+    keys: Vec<(usize, Tensor)>,
 }
 
 /// What one self-attention tells, of the last row of the batch.
@@ -39,12 +55,27 @@ pub struct Shares {
 }
 
 impl Probe {
-    /// What was found since it was asked last.
-    pub fn take(&self) -> Vec<Listened> {
-        std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    /// One that has seen nothing yet.
+    pub fn new(wanted: Wanted) -> Self {
+        Self { wanted, found: Mutex::default() }
     }
 
-    /// Looks at one attention; `owners` are those of its tokens.
+    /// To whom regions listened, since it was asked last.
+    pub fn listened(&self) -> Vec<Listened> {
+        std::mem::take(&mut self.found().listened)
+    }
+
+    /// The level of each layer and its keys, since it was asked last: `(tokens, channels)`.
+    pub fn keys(&self) -> Vec<(usize, Tensor)> {
+        std::mem::take(&mut self.found().keys)
+    }
+
+    /// A panic elsewhere leaves whole entries behind, or none.
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at one attention of the level; `owners` are those of its tokens, and whether they are hidden from one another.
     ///
     /// Shapes: `query` and `key` `(batch, tokens, channels)`.
     pub(super) fn look(
@@ -52,10 +83,19 @@ impl Probe {
         (query, key): (&Tensor, &Tensor),
         heads: usize,
         level: usize,
-        owners: &[Option<usize>],
+        (owners, hidden): (&[Option<usize>], bool),
     ) -> Result<(), UNetError> {
         let (batch, tokens, channels) = query.dims3()?;
         let last = |x: &Tensor| x.narrow(0, batch - 1, 1)?.contiguous();
+        match self.wanted {
+            Wanted::Keys => {
+                let key = last(key)?.reshape((tokens, channels))?;
+                self.found().keys.push((level, key));
+                return Ok(());
+            }
+            Wanted::Shares if hidden => return Ok(()),
+            Wanted::Shares => {}
+        }
         let (query, key) = (last(query)?, last(key)?);
         let subjects = owners.iter().flatten().max().map_or(0, |most| most + 1);
         let dim = channels.checked_div(heads).unwrap_or(0).max(1);
@@ -92,7 +132,7 @@ impl Probe {
             Some((subject, Shares { own, others: all - own, background: 1.0 - all }))
         });
         let listened = Listened { level, subjects: shares.collect() };
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).push(listened);
+        self.found().listened.push(listened);
         Ok(())
     }
 }
@@ -109,15 +149,17 @@ mod tests {
     /// Tokens that listen to those with the same sign of a channel, and to nobody else.
     #[test]
     fn whom_a_region_listens_to_is_counted_for_each_subject() {
-        let (probe, heads, dim) = (Probe::default(), 2, 2);
+        let (probe, heads, dim) = (Probe::new(Wanted::Shares), 2, 2);
         let signs = [1.0_f32, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, -1.0];
         // The third subject's tokens are one of each sign.
         let owners = [Some(0), Some(0), None, Some(1), Some(1), None, Some(2), Some(2)];
         let x: Vec<f32> = signs.iter().flat_map(|sign| [40.0 * sign; 4]).collect();
         let last = Tensor::from_vec(x, (1, 8, heads * dim), &Device::Cpu).unwrap();
         let x = Tensor::cat(&[last.zeros_like().unwrap(), last], 0).unwrap();
-        probe.look((&x, &x), heads, 1, &owners).unwrap();
-        let found = probe.take();
+        probe.look((&x, &x), heads, 1, (&owners, true)).unwrap();
+        assert!(probe.listened().is_empty(), "where others are hidden nothing is told");
+        probe.look((&x, &x), heads, 1, (&owners, false)).unwrap();
+        let found = probe.listened();
         assert_eq!((found.len(), found[0].level, found[0].subjects.len()), (1, 1, 3));
         // Of four tokens of a sign two are the first subject's, one nobody's, one the third's.
         let wanted = [(0.5, 0.25, 0.25), (0.5, 0.25, 0.25), (0.25, 0.5, 0.25)];
@@ -130,6 +172,13 @@ mod tests {
             assert!(near(shares.others, wanted.1), "{shares:?}");
             assert!(near(shares.background, wanted.2), "{shares:?}");
         }
-        assert!(probe.take().is_empty());
+        assert!(probe.listened().is_empty());
+
+        let probe = Probe::new(Wanted::Keys);
+        probe.look((&x, &x), heads, 1, (&owners, true)).unwrap();
+        let keys = probe.keys();
+        let [(1, key)] = &keys[..] else { panic!("one layer of level 1") };
+        let rows = key.to_vec2::<f32>().unwrap();
+        assert!(rows.iter().zip(signs).all(|(row, sign)| row[..] == [40.0 * sign; 4]));
     }
 }

@@ -151,10 +151,11 @@ impl TransformerBlock {
         isolation: Isolation,
     ) -> Result<Tensor, UNetError> {
         let owners = context.owners(level);
-        let (hidden, probe) = match isolation {
-            Isolation::Free => (None, context.probe().zip(owners)),
-            Isolation::Isolated => (owners, None),
+        let hidden = match isolation {
+            Isolation::Free => None,
+            Isolation::Isolated => owners,
         };
+        let probe = context.probe().zip(owners);
         let masks = context.masks(level);
         let normed = self.norm1.forward(x)?;
         let probe = probe.map(|(probe, owners)| (probe, level, owners));
@@ -178,22 +179,22 @@ impl SelfAttention {
         })
     }
 
-    /// Tokens of different `owners` don't see one another. A probe is told the level and the owners of the tokens.
+    /// Tokens of different `hidden` owners don't see one another. A probe is told the level and everybody's tokens.
     ///
     /// Shape `(batch, tokens, channels)` → the same.
     fn forward(
         &self,
         x: &Tensor,
-        owners: Option<&[Option<usize>]>,
+        hidden: Option<&[Option<usize>]>,
         masks: Masks<'_>,
         probe: Option<(&Probe, usize, &[Option<usize>])>,
     ) -> Result<Tensor, UNetError> {
         let query = self.to_q.forward(x, masks)?;
         let (key, value) = (self.to_k.forward(x, masks)?, self.to_v.forward(x, masks)?);
         if let Some((probe, level, owners)) = probe {
-            probe.look((&query, &key), self.heads, level, owners)?;
+            probe.look((&query, &key), self.heads, level, (owners, hidden.is_some()))?;
         }
-        let mixed = attention(&query, &key, &value, self.heads, owners.map(Mask::Groups))?;
+        let mixed = attention(&query, &key, &value, self.heads, hidden.map(Mask::Groups))?;
         self.to_out.forward(&mixed, masks)
     }
 }

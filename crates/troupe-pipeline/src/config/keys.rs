@@ -135,6 +135,7 @@ const PAINT: Takes = Takes::Table(&[
             key("mixing", Takes::Word(&["outputs", "scores"])),
             key("compose", Takes::Number(0.0, 1.0)),
             key("bootstrap", Takes::Number(0.0, 1.0)),
+            key("outline", Takes::Number(0.0, 1.0)),
             key("noises", Takes::Whole(1, 32)),
             key("noise_steps", Takes::Whole(0, 20)),
         ]),

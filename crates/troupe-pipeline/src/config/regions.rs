@@ -19,7 +19,9 @@ pub struct RegionsConfig {
     pub compose: f64,
     /// The part of the steps in which such a pass sees its person before one colour, 0 to 1.
     pub bootstrap: f64,
-    /// Among how many initial noises one is chosen by whom the first self-attentions tell apart, 1 (no choice) to 32.
+    /// The part of the steps after which boxes become the outlines of whom they hold, 0 (never) to 1.
+    pub outline: f64,
+    /// Among how many initial noises one is chosen for each box by whom the first self-attentions tell apart, 1 (no choice) to 32.
     pub noises: u32,
     /// After how many steps of each, 0 to 20.
     pub noise_steps: u32,
@@ -75,6 +77,7 @@ impl Default for RegionsConfig {
             mixing: MixingWord::Outputs,
             compose: 0.0,
             bootstrap: 0.0,
+            outline: 0.0,
             noises: 1,
             noise_steps: 2,
         }
@@ -111,6 +114,7 @@ impl RegionsConfig {
             mixing,
             compose: self.compose,
             bootstrap: self.bootstrap,
+            outline: self.outline,
             noises: self.noises as usize,
             noise_steps: self.noise_steps as usize,
         }
@@ -125,6 +129,7 @@ impl RegionsConfig {
             "mixing" => self.mixing = other.mixing,
             "compose" => self.compose = other.compose,
             "bootstrap" => self.bootstrap = other.bootstrap,
+            "outline" => self.outline = other.outline,
             "noises" => self.noises = other.noises,
             "noise_steps" => self.noise_steps = other.noise_steps,
             _ => {}
@@ -141,6 +146,7 @@ impl RegionsConfig {
             ("feather", self.feather, 0.0, 0.5),
             ("compose", self.compose, 0.0, 1.0),
             ("bootstrap", self.bootstrap, 0.0, 1.0),
+            ("outline", self.outline, 0.0, 1.0),
             ("noises", f64::from(self.noises), 1.0, 32.0),
             ("noise_steps", f64::from(self.noise_steps), 0.0, 20.0),
         ];
