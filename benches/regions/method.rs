@@ -11,7 +11,7 @@ use troupe_pipeline::core::audit::Audit;
 use troupe_pipeline::core::layout::Layout;
 
 /// See `README.md`.
-pub(crate) const METHODS: [&str; 13] = [
+pub(crate) const METHODS: [&str; 15] = [
     "plain",
     "one_prompt",
     "composed",
@@ -21,6 +21,8 @@ pub(crate) const METHODS: [&str; 13] = [
     "scores",
     "falling_ratio",
     "feather",
+    "outline",
+    "noises",
     "second_pass",
     "retries",
     "alone",
@@ -28,13 +30,15 @@ pub(crate) const METHODS: [&str; 13] = [
 ];
 
 /// Those that are one picture by regions, with the flags that make them what they are.
-const BY_REGIONS: [(&str, &[&str]); 7] = [
+const BY_REGIONS: [(&str, &[&str]); 9] = [
     ("composed", &["--region", "compose=1", "--region", "bootstrap=0.3", "--isolate", "0"]),
     ("regions", &["--isolate", "0"]),
     ("isolate_all", &["--isolate", "1"]),
     ("scores", &["--region", "mixing=scores"]),
     ("falling_ratio", &["--region", "base_ratio={ from = 0.4, to = 0 }"]),
     ("feather", &["--region", "feather=0.08"]),
+    ("outline", &["--region", "outline=0.3"]),
+    ("noises", &["--region", "noises=4"]),
     ("second_pass", &["--second-pass", "0.5"]),
 ];
 
@@ -138,9 +142,14 @@ impl<'a> Bench<'a> {
                 let found = BY_REGIONS.iter().find(|(name, _)| *name == method);
                 let Some((_, flags)) = found else { return Vec::new() };
                 let (image, seconds) = self.paint(method, &name, Some(&whole), flags);
-                // Each prompt has passes of its own, the base's too.
-                let times = if method == "composed" { people + 1 } else { 1 };
-                vec![of(&image, &whole, Some(seconds), steps * times)]
+                let passes = match method {
+                    // Each prompt has passes of its own, the base's too.
+                    "composed" => steps * (people + 1),
+                    // Two steps of each noise, and one look.
+                    "noises" => steps + 4 * 3,
+                    _ => steps,
+                };
+                vec![of(&image, &whole, Some(seconds), passes)]
             }
         }
     }
