@@ -77,7 +77,7 @@ def main():
     arguments.add_argument("binary", type=Path)
     arguments.add_argument("--seeds", type=numbers, default=numbers("1-8"))
     arguments.add_argument("--people", type=lambda text: [int(it) for it in text.split(",")])
-    arguments.add_argument("--out", type=Path, default=Path("tone-swap"))
+    arguments.add_argument("--out", type=Path, default=Path("target/tone-swap"))
     arguments.add_argument("--prompt", default=PROMPT)
     arguments.add_argument("flags", nargs="*", metavar="FLAG OF PAINT")
     arguments = arguments.parse_args()

@@ -149,7 +149,9 @@ pub fn blend_tokens(
     }
     for (values, total) in out.chunks_exact_mut(dim).zip(&totals) {
         if 0.0 < *total {
-            values.iter_mut().for_each(|value| *value /= total);
+            for value in values {
+                *value /= total;
+            }
         }
     }
     from_values(out, (1, tokens, channels))

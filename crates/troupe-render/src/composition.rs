@@ -1,5 +1,5 @@
 //! Latent composition: in the first steps each prompt has passes of its own, and what they say is put together by the
-//! regions' weights (MultiDiffusion, Bar-Tal et al. 2023, arXiv:2302.08113).
+//! regions' weights (`MultiDiffusion`, Bar-Tal et al. 2023, arXiv:2302.08113).
 //!
 //! A pass of a person may be bootstrapped, as there: around the person's part of the picture it sees one colour, a new one in
 //! every step, with the noise of the step, so that it paints the person where the person is to be.

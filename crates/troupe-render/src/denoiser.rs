@@ -20,8 +20,8 @@ pub(crate) struct Denoiser<'a> {
     given: &'a Given,
     /// For each step, what it is told.
     steps: Vec<PreparedContext>,
-    /// In how many steps people don't see one another.
-    isolated: usize,
+    /// In how many steps people don't see one another, and from which level on.
+    isolated: (usize, usize),
     guidance: Guidance,
     rescale: f64,
     composition: Option<Composition>,
@@ -66,7 +66,7 @@ impl<'a> Denoiser<'a> {
             unet: painter.unet()?,
             given,
             steps: in_each_step(&context, people, settings, steps)?,
-            isolated: shares(settings.isolate, steps),
+            isolated: (shares(settings.isolate, steps), settings.isolate_level),
             guidance: Guidance::new(job, grid)?,
             rescale: job.settings.guidance_rescale,
             composition,
@@ -93,7 +93,11 @@ impl<'a> Denoiser<'a> {
                 self.ask(latents, timestep, step, (context, Isolation::Free))
             });
         }
-        let isolation = if step < self.isolated { Isolation::Isolated } else { Isolation::Free };
+        let isolation = if step < self.isolated.0 {
+            Isolation::IsolatedFrom(self.isolated.1)
+        } else {
+            Isolation::Free
+        };
         let Some(outline) = self.outline.take_if(|it| it.after <= step + 1) else {
             return self.ask(latents, timestep, step, (self.told(step)?, isolation));
         };

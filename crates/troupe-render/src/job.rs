@@ -92,6 +92,8 @@ pub struct RegionSettings {
     pub base_ratio: Ramp,
     /// The share of the steps in which people don't see one another, in `[0, 1]`.
     pub isolate: f64,
+    /// On the levels of the network from this one on, counted from the largest, 0.
+    pub isolate_level: usize,
     /// How wide the boxes' edges are, as a share of the picture's shorter side, in `[0, 1]`.
     pub feather: f64,
     /// How the prompts that speak to a token are made one.
@@ -123,6 +125,7 @@ impl RegionSettings {
         Self {
             base_ratio: Ramp { from: base_ratio, to: base_ratio },
             isolate,
+            isolate_level: 0,
             feather: 0.0,
             mixing: Mixing::Outputs,
             compose: 0.0,

@@ -58,7 +58,9 @@ fn outline(
 ) -> Vec<f64> {
     let own: Vec<usize> = (0..owner.len()).filter(|&it| owner[it] == Some(subject)).collect();
     let mut part = vec![0.0; owner.len()];
-    own.iter().for_each(|&token| part[token] = 1.0);
+    for &token in &own {
+        part[token] = 1.0;
+    }
     let nobodys: Vec<usize> = (0..owner.len()).filter(|&it| owner[it].is_none()).collect();
     if own.is_empty() || nobodys.is_empty() {
         return part;
@@ -79,7 +81,9 @@ fn outline(
         }
         (person, around) = (inside, outside);
     }
-    around.iter().for_each(|&token| part[token] = 0.0);
+    for token in around {
+        part[token] = 0.0;
+    }
     part
 }
 
@@ -185,8 +189,7 @@ mod tests {
         }
         // On a coarser level a token has its part.
         let half = outlines.map(&regions(), TokenGrid { height: 4, width: 6 });
-        assert_eq!(half.regions[0][6 + 2], 0.75);
-        assert_eq!(half.regions[0][2], 0.0);
+        assert_eq!((half.regions[0][6 + 2], half.regions[0][2]), (0.75, 0.0));
         // And on a finer one.
         let fine = outlines.map(&regions(), TokenGrid { height: 16, width: 24 });
         assert_eq!((fine.regions[0][5 * 24 + 9], fine.regions[0][5 * 24 + 7]), (0.75, 0.0));

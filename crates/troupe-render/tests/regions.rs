@@ -1,5 +1,7 @@
 //! What the settings of regions do to a picture: against the plain painting that they come to, and that each does something.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use troupe_core::layout::Canvas;
@@ -171,7 +173,8 @@ fn of_several_noises_one_is_chosen_and_the_same_each_time() {
 fn every_setting_moves_the_picture() {
     let painter = painter();
     let expected = latents(&painter, &job(two()));
-    let changes: [fn(&mut RegionSettings); 7] = [
+    let changes: [fn(&mut RegionSettings); 8] = [
+        |it| it.isolate_level = 1,
         |it| it.outline = 0.25,
         |it| it.base_ratio.from = 0.4,
         |it| it.feather = 0.2,

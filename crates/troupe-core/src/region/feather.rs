@@ -60,8 +60,7 @@ fn coarse(fine: &[f64], grid: TokenGrid) -> Vec<f64> {
             cells[y.div_euclid(FINE) * grid.width + x] += part.iter().sum::<f64>();
         }
     }
-    cells.iter_mut().for_each(|cell| *cell /= whole(FINE * FINE));
-    cells
+    cells.into_iter().map(|cell| cell / whole(FINE * FINE)).collect()
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub enum Isolation {
     Free,
     /// No token of a subject attends to a token of another subject; the background is free.
     Isolated,
+    /// The same on the levels from this one on, counted from the largest, where figures are apart and details aren't.
+    IsolatedFrom(usize),
 }
 
 /// Prompts and regions as the layers of one UNet need them, for latents of one size.

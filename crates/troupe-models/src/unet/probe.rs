@@ -107,7 +107,9 @@ impl Probe {
             for (token, owner) in owners.iter().enumerate() {
                 let Some(at) = owner.and_then(|owner| owner.checked_sub(first)) else { continue };
                 if at < dim {
-                    (0..heads).for_each(|head| values[token * channels + head * dim + at] = 1.0);
+                    for head in 0..heads {
+                        values[token * channels + head * dim + at] = 1.0;
+                    }
                 }
             }
             let values = Tensor::from_vec(values, (1, tokens, channels), &Device::Cpu)?;
@@ -179,6 +181,6 @@ mod tests {
         let keys = probe.keys();
         let [(1, key)] = &keys[..] else { panic!("one layer of level 1") };
         let rows = key.to_vec2::<f32>().unwrap();
-        assert!(rows.iter().zip(signs).all(|(row, sign)| row[..] == [40.0 * sign; 4]));
+        assert_eq!(rows, signs.map(|sign| vec![40.0 * sign; 4]));
     }
 }

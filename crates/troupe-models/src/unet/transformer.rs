@@ -152,8 +152,9 @@ impl TransformerBlock {
     ) -> Result<Tensor, UNetError> {
         let owners = context.owners(level);
         let hidden = match isolation {
+            Isolation::IsolatedFrom(first) if level < first => None,
             Isolation::Free => None,
-            Isolation::Isolated => owners,
+            Isolation::Isolated | Isolation::IsolatedFrom(_) => owners,
         };
         let probe = context.probe().zip(owners);
         let masks = context.masks(level);

@@ -11,6 +11,8 @@ pub struct RegionsConfig {
     pub base_ratio: RampConfig,
     /// The part of the steps, from the first, in which subjects don't see one another, 0 to 1.
     pub isolate: f64,
+    /// On the levels of the network from this one on, counted from the largest, 0 (all) to 8.
+    pub isolate_level: u32,
     /// How wide the edges of boxes are, as a share of the picture's shorter side, 0 (sharp) to 0.5.
     pub feather: f64,
     /// How the prompts that speak to a place are made one.
@@ -73,6 +75,7 @@ impl Default for RegionsConfig {
         Self {
             base_ratio: RampConfig::Same(0.2),
             isolate: 0.5,
+            isolate_level: 0,
             feather: 0.0,
             mixing: MixingWord::Outputs,
             compose: 0.0,
@@ -110,6 +113,7 @@ impl RegionsConfig {
         RegionSettings {
             base_ratio: self.base_ratio.ramp(),
             isolate: self.isolate,
+            isolate_level: self.isolate_level as usize,
             feather: self.feather,
             mixing,
             compose: self.compose,
@@ -125,6 +129,7 @@ impl RegionsConfig {
         match key {
             "base_ratio" => self.base_ratio = other.base_ratio,
             "isolate" => self.isolate = other.isolate,
+            "isolate_level" => self.isolate_level = other.isolate_level,
             "feather" => self.feather = other.feather,
             "mixing" => self.mixing = other.mixing,
             "compose" => self.compose = other.compose,
@@ -143,6 +148,7 @@ impl RegionsConfig {
             ("base_ratio", ratio.from, 0.0, 1.0),
             ("base_ratio", ratio.to, 0.0, 1.0),
             ("isolate", self.isolate, 0.0, 1.0),
+            ("isolate_level", f64::from(self.isolate_level), 0.0, 8.0),
             ("feather", self.feather, 0.0, 0.5),
             ("compose", self.compose, 0.0, 1.0),
             ("bootstrap", self.bootstrap, 0.0, 1.0),

@@ -106,7 +106,7 @@ fn what_is_resolved_reads_as_the_same() {
 fn what_a_file_leaves_out_is_the_default() {
     let changing = load("paint.regions.base_ratio = { from = 1, to = 0.1 }").unwrap();
     let ramp = changing.paint.regions.settings().base_ratio;
-    assert_eq!([ramp.at(0, 10), ramp.at(9, 10)], [1.0, 0.1]);
+    assert_eq!((ramp.at(0, 10), ramp.at(9, 10)), (1.0, 0.1));
     let config = load("paint = { regions = { isolate = 0 } }\nplan.subjects.max = 4").unwrap();
     assert_eq!(config.paint.regions, RegionsConfig { isolate: 0.0, ..RegionsConfig::default() });
     assert_eq!(config.plan.subjects, SubjectsConfig { min: 3, max: 4 });

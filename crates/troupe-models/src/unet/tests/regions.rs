@@ -22,6 +22,16 @@ fn isolation_is_its_formula_in_pytorch() {
 }
 
 #[test]
+fn isolation_holds_from_a_level_on() {
+    let it = Regional::read();
+    let sample = |isolation| bits(&it.sample(&it.rows(), Some(&it.regions), isolation));
+    assert_eq!(sample(Isolation::IsolatedFrom(0)), sample(Isolation::Isolated));
+    assert_eq!(sample(Isolation::IsolatedFrom(9)), sample(Isolation::Free));
+    let deeper = sample(Isolation::IsolatedFrom(1));
+    assert!(deeper != sample(Isolation::Isolated) && deeper != sample(Isolation::Free));
+}
+
+#[test]
 fn weights_in_the_scores_are_their_formula_in_pytorch() {
     let it = Regional::read();
     let size = grid(&it.latents);
