@@ -17,6 +17,8 @@ use crate::{Job, Noise, Painter, Person, RegionSettings, RenderError, Scene};
 
 /// The side of a picture of one colour, in pixels, whose middle latent is that of any such picture.
 const SIDE: usize = 64;
+/// How many colours there are to choose from.
+const COLOURS: u64 = 8;
 
 /// The passes of a picture's prompts, each alone.
 pub(crate) struct Composition {
@@ -113,7 +115,7 @@ impl Composition {
     }
 }
 
-/// For each step and each person, one colour with the step's noise, in the scale in which the network sees latents.
+/// For each step and each person, one colour of a few, with the step's noise, in the scale in which the network sees latents.
 fn colours(
     painter: &Painter,
     job: &Job,
@@ -126,21 +128,28 @@ fn colours(
     };
     let encoder = painter.vae_encoder()?;
     let mut stream = seed.stream("composition/colours");
-    let mut colour = |sigma: f64| -> Result<Tensor, RenderError> {
-        let rgb: Vec<f32> =
-            std::iter::repeat_with(|| single(2.0 * stream.unit() - 1.0)).take(3).collect();
-        let rgb = Tensor::from_vec(rgb, (1, 1, 1, 3), &Device::Cpu)?;
+    let mut latent = || -> Result<Tensor, RenderError> {
+        let rgb = std::iter::repeat_with(|| single(2.0 * stream.unit() - 1.0));
+        let rgb = Tensor::from_vec(rgb.take(3).collect::<Vec<f32>>(), (1, 1, 1, 3), &Device::Cpu)?;
         let latents = encoder.encode(&rgb.broadcast_as((1, SIDE, SIDE, 3))?.contiguous()?)?;
         let middle = latents.dim(1)? >> 1;
-        let latent = latents.narrow(1, middle, 1)?.narrow(2, middle, 1)?;
-        let alpha = 1.0 / sigma.hypot(1.0);
-        let noise = if sigma.is_finite() { (noise * (sigma * alpha))? } else { noise.clone() };
-        Ok(noise.broadcast_add(&(latent * alpha)?)?)
+        Ok(latents.narrow(1, middle, 1)?.narrow(2, middle, 1)?)
     };
+    let pool = (0..COLOURS).map(|_| latent()).collect::<Result<Vec<_>, _>>()?;
+    let mut choices = seed.stream("composition/choices");
     let mut each = Vec::with_capacity(steps);
     for step in schedule.steps().iter().take(steps) {
-        let colours = (0..people).map(|_| colour(step.sigma));
-        each.push(colours.collect::<Result<_, _>>()?);
+        let alpha = 1.0 / step.sigma.hypot(1.0);
+        let noise =
+            if step.sigma.is_finite() { (noise * (step.sigma * alpha))? } else { noise.clone() };
+        // With every colour once, of which each person has one.
+        let noised = pool.iter().map(|latent| Ok(noise.broadcast_add(&(latent * alpha)?)?));
+        let noised = noised.collect::<Result<Vec<Tensor>, RenderError>>()?;
+        let mut choose = || {
+            let at = usize::try_from(choices.below(COLOURS)).unwrap_or(0);
+            noised.get(at).cloned()
+        };
+        each.push((0..people).filter_map(|_| choose()).collect());
     }
     Ok(each)
 }
