@@ -159,6 +159,8 @@ def main():
             weight.copy_(average[name])
         it.quant_conv.weight[it.config.latent_channels:] = 0
         it.quant_conv.bias[it.config.latent_channels:] = 2 * math.log(NOISE)
+    if older:
+        it.register_to_config(scaling_factor=1.0)  # its latents are scaled ones
     it.save_pretrained(options.folder)
 
 
