@@ -182,44 +182,28 @@ impl Regions {
     ///
     /// With `w` from [`visible`], feathered, region i's weight is `(1 − base_ratio) · strengthᵢ · wᵢ` and the base's is what
     /// is left to one; a token belongs to the subject with `0.5 < wᵢ` before any feather.
+    #[expect(clippy::cast_possible_truncation, reason = "weights multiply f32 activations")]
     pub fn map(&self, grid: TokenGrid) -> RegionMap {
         let visible = visible(&self.placed, grid);
-        let owner = owners(&visible, grid);
+        let owner =
+            (0..grid.tokens()).map(|token| visible.iter().position(|w| HALF < w[token])).collect();
         let seen = if 0.0 < self.feather {
             feather::feathered(&self.placed, grid, self.feather)
         } else {
             visible
         };
-        weighed(&seen, &self.factors(), owner)
+        let factors = self.strengths.iter().map(|strength| (1.0 - self.base_ratio) * strength);
+        let parts: Vec<(f64, Vec<f64>)> = factors.zip(seen).collect();
+        let base = (0..grid.tokens())
+            .map(|token| 1.0 - parts.iter().map(|(factor, w)| factor * w[token]).sum::<f64>())
+            .map(|weight| weight.max(0.0) as f32)
+            .collect();
+        let regions = parts
+            .into_iter()
+            .map(|(factor, w)| w.into_iter().map(|part| (factor * part) as f32).collect())
+            .collect();
+        RegionMap { base, regions, owner }
     }
-
-    /// The weights on a grid where each subject has these parts of the tokens in place of a box: `(tokens,)` each, together at
-    /// most one. A token belongs to the subject that has more than half of it.
-    pub fn map_of_parts(&self, parts: &[Vec<f64>], grid: TokenGrid) -> RegionMap {
-        weighed(parts, &self.factors(), owners(parts, grid))
-    }
-
-    /// What each subject's part of a token is multiplied by.
-    fn factors(&self) -> Vec<f64> {
-        self.strengths.iter().map(|strength| (1.0 - self.base_ratio) * strength).collect()
-    }
-}
-
-/// The subject of each token: the one that has more than half of it.
-fn owners(parts: &[Vec<f64>], grid: TokenGrid) -> Vec<Option<usize>> {
-    (0..grid.tokens()).map(|token| parts.iter().position(|w| HALF < w[token])).collect()
-}
-
-/// What each subject has of each token, times the subject's own factor, and the rest for the base.
-#[expect(clippy::cast_possible_truncation, reason = "weights multiply f32 activations")]
-fn weighed(parts: &[Vec<f64>], factors: &[f64], owner: Vec<Option<usize>>) -> RegionMap {
-    let spoken =
-        |token: usize| parts.iter().zip(factors).map(|(w, factor)| factor * w[token]).sum::<f64>();
-    let base = (0..owner.len()).map(|token| (1.0 - spoken(token)).max(0.0) as f32).collect();
-    let weights = parts.iter().zip(factors);
-    let regions =
-        weights.map(|(w, factor)| w.iter().map(|part| (factor * part) as f32).collect()).collect();
-    RegionMap { base, regions, owner }
 }
 
 /// The part of each cell that a box covers and no box in front of it does; one list for each box.

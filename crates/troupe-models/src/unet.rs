@@ -126,6 +126,9 @@ pub enum UNetError {
         /// How often the network halves them.
         halvings: usize,
     },
+    /// Weights of regions are of other levels or tokens than the latents'.
+    #[error("the weights of the regions are of other levels or tokens than the latents' are")]
+    Maps,
     /// The context was prepared by another network.
     #[error("the context was prepared for a UNet with other cross-attention layers")]
     ForeignContext,

@@ -18,6 +18,21 @@ pub struct Part<'a> {
     pub weights: &'a [f32],
 }
 
+impl Part<'_> {
+    /// Whether it fits a sequence of so many tokens and channels.
+    fn check(&self, what: &'static str, tokens: usize, channels: usize) -> Result<(), NnError> {
+        let shape = (self.places.len(), channels);
+        if sequence(what, self.tokens)? != shape || self.weights.len() != self.places.len() {
+            let expected = format!("(1, {}, {channels}), and as many weights", self.places.len());
+            return Err(NnError::shape(what, expected, self.tokens.dims()));
+        }
+        match self.places.iter().find(|&&place| tokens <= place) {
+            Some(&place) => Err(outside(place, tokens)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The tokens of `x` at `places`.
 ///
 /// Shape `(1, tokens, channels)` → `(1, places, channels)`.
@@ -51,16 +66,7 @@ pub fn gather_tokens(x: &Tensor, places: &[usize]) -> Result<Tensor, NnError> {
 pub fn mix_tokens(parts: &[Part<'_>], tokens: usize, channels: usize) -> Result<Tensor, NnError> {
     let mut out = vec![0.0; tokens * channels];
     for part in parts {
-        let shape = (part.places.len(), channels);
-        if sequence("tokens to mix", part.tokens)? != shape
-            || part.weights.len() != part.places.len()
-        {
-            let expected = format!("(1, {}, {channels}), and as many weights", part.places.len());
-            return Err(NnError::shape("tokens to mix", expected, part.tokens.dims()));
-        }
-        if let Some(&place) = part.places.iter().find(|&&place| tokens <= place) {
-            return Err(outside(place, tokens));
-        }
+        part.check("tokens to mix", tokens, channels)?;
         with_values(part.tokens, |x| {
             for ((index, &place), &weight) in part.places.iter().enumerate().zip(part.weights) {
                 let from = &x[index * channels..][..channels];
@@ -105,12 +111,10 @@ pub fn blend_tokens(
     let mut scores = Vec::with_capacity(parts.len());
     let mut greatest = vec![f32::NEG_INFINITY; tokens * heads];
     for ScoredPart { part, sums } in parts {
+        part.check("tokens to blend", tokens, channels)?;
         if sums.dims() != [1, part.places.len(), heads] {
             let expected = format!("(1, {}, {heads})", part.places.len());
             return Err(NnError::shape("sums of scores", expected, sums.dims()));
-        }
-        if let Some(&place) = part.places.iter().find(|&&place| tokens <= place) {
-            return Err(outside(place, tokens));
         }
         let own = with_values(sums, |sums| {
             let weighted = sums.chunks_exact(heads).zip(part.weights);
@@ -129,14 +133,14 @@ pub fn blend_tokens(
     #[expect(clippy::integer_division, reason = "`heads` divides `channels`")]
     let dim = channels / heads;
     for (ScoredPart { part, .. }, scores) in parts.iter().zip(&scores) {
-        if sequence("tokens to blend", part.tokens)? != (part.places.len(), channels) {
-            let expected = format!("(1, {}, {channels})", part.places.len());
-            return Err(NnError::shape("tokens to blend", expected, part.tokens.dims()));
-        }
         with_values(part.tokens, |x| {
             let each = part.places.iter().zip(x.chunks_exact(channels));
             for ((&place, from), own) in each.zip(scores.chunks_exact(heads)) {
                 for head in 0..heads {
+                    // A weight of nothing is nothing, also where nobody else speaks.
+                    if own[head] == f32::NEG_INFINITY {
+                        continue;
+                    }
                     let share = (own[head] - greatest[place * heads + head]).exp();
                     totals[place * heads + head] += share;
                     let to = &mut out[place * channels + head * dim..][..dim];
@@ -215,5 +219,12 @@ mod tests {
         }
         assert!(blend_tokens(&[part(&tokens, &own)], 1, 2).is_err());
         assert!(blend_tokens(&[part(&tokens, &own)], 2, 3).is_err());
+        let mut short = part(&tokens, &own);
+        short.part.weights = &[];
+        assert!(blend_tokens(&[short], 2, 2).is_err());
+        let mut silent = part(&tokens, &own);
+        silent.part.weights = &[0.0];
+        let y = blend_tokens(&[silent], 2, 2).unwrap();
+        assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [0.0; 4]);
     }
 }

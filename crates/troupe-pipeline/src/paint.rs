@@ -289,6 +289,7 @@ impl Easel {
             Subject::Layout(layout) => {
                 texts.push(&layout.base_prompt);
                 texts.extend(layout.subjects.iter().map(|it| it.sub_prompt.as_str()));
+                texts.extend(layout.plan.subjects.iter().map(|it| it.paint.negative.as_str()));
             }
         }
         let texts = texts.join("\n").to_lowercase();

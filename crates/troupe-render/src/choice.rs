@@ -2,7 +2,7 @@
 //!
 //! After ISAC's search without gradients (Jo et al. 2025, arXiv:2505.20935): where two people run together or nobody comes, the
 //! tokens of a box listen to others or to the background. Each box keeps the noise with which it listens most to itself; what
-//! is nobody's keeps the seed's own.
+//! is nobody's keeps the seed's own. Whole pictures choose; what is painted anew in one begins with its seed's noise.
 
 use std::sync::Arc;
 
@@ -11,11 +11,20 @@ use troupe_models::unet::{Listened, Probe, Wanted};
 use troupe_sampler::{Callbacks, NoiseSchedule};
 
 use crate::conditioning::{own_boxes, people};
-use crate::denoiser::Denoiser;
+use crate::denoiser::{Denoiser, Said};
 use crate::noise::NoiseSource;
 use crate::painter::latents_of;
 use crate::repaint::Given;
-use crate::{Job, Noise, Painter, RenderError};
+use crate::{Job, Noise, Painter, RenderError, Watcher};
+
+/// What every trial of a picture has in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Trial<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) said: &'a Said<'a>,
+    pub(crate) schedule: &'a NoiseSchedule,
+    pub(crate) given: &'a Given,
+}
 
 impl Painter {
     /// The noise with which a picture begins: the job's `own`, or in each box that of several with which the person is
@@ -24,21 +33,23 @@ impl Painter {
     /// Shape `(1, height, width, channels)` → the same.
     pub(crate) fn chosen_noise(
         &self,
-        job: &Job,
-        schedule: &NoiseSchedule,
+        trial: Trial<'_>,
         own: Tensor,
+        watcher: &mut dyn Watcher,
     ) -> Result<Tensor, RenderError> {
+        let job = trial.job;
         let (grid, settings) = (latents_of(job.canvas), job.settings.regions);
         let people = people(job);
-        if settings.noises < 2 || people.is_empty() {
+        let given = matches!(job.noise, Noise::Given { .. });
+        if settings.noises < 2 || people.is_empty() || given {
             return Ok(own);
         }
         let owners = own_boxes(people, settings).map(grid).owner;
         let mut best = vec![f32::NEG_INFINITY; people.len()];
-        let mut mixed = own.clone();
+        let mut mixed = own;
         for number in 0..settings.noises {
-            let Some(noise) = candidate(&job.noise, number) else { return Ok(own) };
-            let (initial, listened) = self.looked_at(job, schedule, &noise)?;
+            let noise = candidate(&job.noise, number);
+            let (initial, listened) = self.tried(trial, &noise, watcher)?;
             let scores = own_shares(&listened, people.len());
             let better: Vec<bool> =
                 best.iter().zip(&scores).map(|(before, now)| before < now).collect();
@@ -50,19 +61,18 @@ impl Painter {
     }
 
     /// The initial noise of a source, and what self-attentions tell after its first steps.
-    fn looked_at(
+    fn tried(
         &self,
-        job: &Job,
-        schedule: &NoiseSchedule,
+        Trial { job, said, schedule, given }: Trial<'_>,
         noise: &Noise,
+        watcher: &mut dyn Watcher,
     ) -> Result<(Tensor, Vec<Listened>), RenderError> {
         let (grid, steps) = (latents_of(job.canvas), schedule.steps().len());
         let last = job.settings.regions.noise_steps.min(steps - 1);
         let mut source = NoiseSource::new(noise, self.latent_channels(), grid, steps);
         let initial = source.initial()?;
         let probe = Arc::new(Probe::new(Wanted::Shares));
-        let given = Given::Nothing;
-        let (mut denoiser, _) = Denoiser::new(self, job, (schedule, &initial), &given, grid)?;
+        let mut denoiser = Denoiser::new(self, (job, said), (schedule, &initial), given)?;
         let step_now = std::cell::Cell::new(0);
         schedule.first(last + 1).sample::<RenderError>(
             &initial,
@@ -76,6 +86,7 @@ impl Painter {
                 step_noise: &mut |step| source.step(step),
                 before_step: &mut |step, latents| {
                     step_now.set(step);
+                    watcher.trial()?;
                     Ok(latents)
                 },
             },
@@ -84,16 +95,13 @@ impl Painter {
     }
 }
 
-/// One of the noises that a job may begin with.
-fn candidate(noise: &Noise, number: usize) -> Option<Noise> {
-    if number == 0 {
-        return Some(noise.clone());
-    }
+/// One of the noises that a job may begin with; the first is its own.
+fn candidate(noise: &Noise, number: usize) -> Noise {
     let other = format!("noise/choice/{number}");
     match noise {
-        Noise::Seeded(seed) => Some(Noise::Seeded(seed.repainting(&other))),
-        Noise::TorchCpu(seed) => Some(Noise::TorchCpu(seed.repainting(&other))),
-        Noise::Given { .. } => None,
+        Noise::Seeded(seed) if 0 < number => Noise::Seeded(seed.repainting(&other)),
+        Noise::TorchCpu(seed) if 0 < number => Noise::TorchCpu(seed.repainting(&other)),
+        Noise::Seeded(_) | Noise::TorchCpu(_) | Noise::Given { .. } => noise.clone(),
     }
 }
 
@@ -142,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_noise_is_the_seeds_own_and_given_noise_is_alone() {
+    fn the_first_noise_is_the_seeds_own_and_the_others_are_others() {
         let seeded = Noise::Seeded(Seed(4));
         let seed = |number: usize| match candidate(&seeded, number) {
-            Some(Noise::Seeded(seed)) => seed,
+            Noise::Seeded(seed) => seed,
             _ => panic!("seeded noise stays seeded"),
         };
         assert_eq!(seed(0), Seed(4));

@@ -1,19 +1,18 @@
 //! Latent composition: in the first steps each prompt has passes of its own, and what they say is put together by the
 //! regions' weights (`MultiDiffusion`, Bar-Tal et al. 2023, arXiv:2302.08113).
 //!
-//! A pass of a person may be bootstrapped, as there: around the person's part of the picture it sees one colour, a new one in
-//! every step, with the noise of the step, so that it paints the person where the person is to be.
+//! A pass of a person may be bootstrapped, as there: around the person's part of the picture it sees one colour of a few,
+//! drawn anew in every step, with the noise of the step, so that it paints the person where the person is to be.
 
 use candle_core::{Device, Tensor};
-use troupe_core::region::BoundingBox;
+use troupe_core::region::{BoundingBox, TokenGrid};
 use troupe_core::seed::Seed;
 use troupe_models::unet::PreparedContext;
-use troupe_sampler::NoiseSchedule;
 
 use crate::conditioning::{own_boxes, regions};
-use crate::denoiser::shares;
+use crate::denoiser::{first_steps, single};
 use crate::painter::latents_of;
-use crate::{Job, Noise, Painter, Person, RegionSettings, RenderError, Scene};
+use crate::{Job, Noise, Painter, Person, RegionSettings, RenderError, Scene, Settings};
 
 /// The side of a picture of one colour, in pixels, whose middle latent is that of any such picture.
 const SIDE: usize = 64;
@@ -21,65 +20,76 @@ const SIDE: usize = 64;
 const COLOURS: u64 = 8;
 
 /// The passes of a picture's prompts, each alone.
-pub(crate) struct Composition {
+pub(crate) struct Composition<'a> {
     /// In how many of the first steps.
     pub(crate) steps: usize,
+    people: &'a [Person],
+    settings: Settings,
+    grid: TokenGrid,
     /// Of the base prompt, then of each person.
     contexts: Vec<PreparedContext>,
-    /// What each of them weighs, in each step: `(1, height, width, 1)`.
-    weights: Vec<Vec<Tensor>>,
     /// Where each person is, whatever the base prompt says there: `(1, height, width, 1)`.
     masks: Vec<Tensor>,
-    /// For each bootstrapped step and each person, one colour with the step's noise: `(1, height, width, channels)`.
-    colours: Vec<Vec<Tensor>>,
+    backdrops: Backdrops,
 }
 
-impl Composition {
-    /// Encodes each prompt on its own; `None` for a picture without people, and where no step is composed.
+/// What people are seen before in the steps that are bootstrapped.
+#[derive(Default)]
+struct Backdrops {
+    /// Latents of one colour each: `(1, 1, 1, channels)`.
+    colours: Vec<Tensor>,
+    /// For each bootstrapped step and each person: which of them.
+    chosen: Vec<Vec<usize>>,
+}
+
+/// The noise that a picture begins with, `(1, height, width, channels)`, and how much of it there is beside an image of scale 1
+/// in the latents that the network is asked about.
+#[derive(Clone, Copy)]
+pub(crate) struct Noised<'a> {
+    pub(crate) noise: &'a Tensor,
+    pub(crate) sigma: f64,
+}
+
+impl<'a> Composition<'a> {
+    /// Encodes each prompt on its own; `None` for a picture without people, and where no step from `first` on is composed.
     pub(crate) fn new(
         painter: &Painter,
-        job: &Job,
-        (schedule, noise): (&NoiseSchedule, &Tensor),
-        steps: usize,
+        job: &'a Job,
+        first: usize,
     ) -> Result<Option<Self>, RenderError> {
-        let (Scene::Group { base, people: group }, settings) = (&job.scene, job.settings.regions)
-        else {
+        let (Scene::Group { base, people }, settings) = (&job.scene, job.settings) else {
             return Ok(None);
         };
-        if steps == 0 || group.is_empty() {
+        let steps = first_steps(settings.regions.compose, settings.sampling.steps);
+        if steps <= first || people.is_empty() {
             return Ok(None);
         }
         let grid = latents_of(job.canvas);
+        // Whoever is guided alone, all passes have two rows.
+        let own = people.iter().filter_map(|person| person.guidance);
+        let guidance = own.fold(settings.guidance, f64::max);
         let alone = |scene: Scene| -> Result<PreparedContext, RenderError> {
             let regions = RegionSettings::new(0.0, 0.0);
-            let settings = crate::Settings { regions, ..job.settings };
+            let settings = Settings { guidance, regions, ..settings };
             let job = Job { scene, settings, ..job.clone() };
             Ok(painter.context(&job, grid)?.0)
         };
         let mut contexts = vec![alone(Scene::Plain(base.clone()))?];
-        for person in group {
+        for person in people {
             let bounds = everything()?;
             // One region over the whole picture is its prompt alone, with the LoRAs that are bound to it.
             let own = Person { bounds, guidance: None, strength: 1.0, ..person.clone() };
-            contexts.push(alone(Scene::Group { base: String::new(), people: vec![own] })?);
+            contexts.push(alone(Scene::Group { base: person.prompt.clone(), people: vec![own] })?);
         }
-        let tensor = |weights: Vec<f32>| -> Result<Tensor, RenderError> {
-            Ok(Tensor::from_vec(weights, (1, grid.height, grid.width, 1), &Device::Cpu)?)
+        let owned = own_boxes(people, settings.regions).map(grid).regions;
+        let masks = owned.into_iter().map(|weights| column(weights, grid));
+        let masks = masks.collect::<Result<_, _>>()?;
+        let bootstrapped = first_steps(settings.regions.bootstrap, settings.sampling.steps);
+        let backdrops = match bootstrapped.min(steps) {
+            0 => Backdrops::default(),
+            steps => Backdrops::new(painter, job, (steps, people.len()))?,
         };
-        let of_step = |step: usize| -> Result<Vec<Tensor>, RenderError> {
-            let map = regions(group, settings, step, schedule.steps().len()).map(grid);
-            std::iter::once(map.base).chain(map.regions).map(tensor).collect()
-        };
-        let weights = (0..steps).map(of_step).collect::<Result<_, _>>()?;
-        let owned = own_boxes(group, settings).map(grid).regions;
-        let masks = owned.into_iter().map(tensor).collect::<Result<_, _>>()?;
-        let bootstrapped = shares(settings.bootstrap, schedule.steps().len()).min(steps);
-        let colours = if 0 < bootstrapped {
-            colours(painter, job, (schedule, noise), (bootstrapped, group.len()))?
-        } else {
-            Vec::new()
-        };
-        Ok(Some(Self { steps, contexts, weights, masks, colours }))
+        Ok(Some(Self { steps, people, settings, grid, contexts, masks, backdrops }))
     }
 
     /// What all prompts say together, each asked with `ask`.
@@ -89,23 +99,27 @@ impl Composition {
         &self,
         latents: &Tensor,
         step: usize,
+        noised: Noised<'_>,
         ask: &mut dyn FnMut(&Tensor, &PreparedContext) -> Result<Tensor, RenderError>,
     ) -> Result<Tensor, RenderError> {
-        let weights = self.weights.get(step).map_or(&[][..], Vec::as_slice);
+        let steps = self.settings.sampling.steps;
+        let map = regions(self.people, self.settings.regions, step, steps).map(self.grid);
+        let weights = std::iter::once(map.base).chain(map.regions);
         let mut sum: Option<Tensor> = None;
-        for (index, (context, weight)) in self.contexts.iter().zip(weights).enumerate() {
+        for (index, (context, weights)) in self.contexts.iter().zip(weights).enumerate() {
             // The first is the base prompt, which sees all there is.
             let person = index.checked_sub(1);
-            let colour =
-                person.and_then(|at| self.colours.get(step)?.get(at).zip(self.masks.get(at)));
-            let entering = match colour {
+            let backdrop =
+                person.and_then(|at| self.backdrops.of(step, at).zip(self.masks.get(at)));
+            let entering = match backdrop {
                 Some((colour, mask)) => {
                     let inside = latents.broadcast_mul(mask)?;
-                    (inside + colour.broadcast_mul(&mask.affine(-1.0, 1.0)?)?)?
+                    let around = noised.colour(colour)?;
+                    (inside + around.broadcast_mul(&mask.affine(-1.0, 1.0)?)?)?
                 }
                 None => latents.clone(),
             };
-            let part = ask(&entering, context)?.broadcast_mul(weight)?;
+            let part = ask(&entering, context)?.broadcast_mul(&column(weights, self.grid)?)?;
             sum = Some(match sum {
                 Some(sum) => (sum + part)?,
                 None => part,
@@ -115,48 +129,55 @@ impl Composition {
     }
 }
 
-/// For each step and each person, one colour of a few, with the step's noise, in the scale in which the network sees latents.
-fn colours(
-    painter: &Painter,
-    job: &Job,
-    (schedule, noise): (&NoiseSchedule, &Tensor),
-    (steps, people): (usize, usize),
-) -> Result<Vec<Vec<Tensor>>, RenderError> {
-    let seed = match &job.noise {
-        Noise::Seeded(seed) | Noise::TorchCpu(seed) => *seed,
-        Noise::Given { .. } => Seed(0),
-    };
-    let encoder = painter.vae_encoder()?;
-    let mut stream = seed.stream("composition/colours");
-    let mut latent = || -> Result<Tensor, RenderError> {
-        let rgb = std::iter::repeat_with(|| single(2.0 * stream.unit() - 1.0));
-        let rgb = Tensor::from_vec(rgb.take(3).collect::<Vec<f32>>(), (1, 1, 1, 3), &Device::Cpu)?;
-        let latents = encoder.encode(&rgb.broadcast_as((1, SIDE, SIDE, 3))?.contiguous()?)?;
-        let middle = latents.dim(1)? >> 1;
-        Ok(latents.narrow(1, middle, 1)?.narrow(2, middle, 1)?)
-    };
-    let pool = (0..COLOURS).map(|_| latent()).collect::<Result<Vec<_>, _>>()?;
-    let mut choices = seed.stream("composition/choices");
-    let mut each = Vec::with_capacity(steps);
-    for step in schedule.steps().iter().take(steps) {
-        let alpha = 1.0 / step.sigma.hypot(1.0);
-        let noise =
-            if step.sigma.is_finite() { (noise * (step.sigma * alpha))? } else { noise.clone() };
-        // With every colour once, of which each person has one.
-        let noised = pool.iter().map(|latent| Ok(noise.broadcast_add(&(latent * alpha)?)?));
-        let noised = noised.collect::<Result<Vec<Tensor>, RenderError>>()?;
-        let mut choose = || {
-            let at = usize::try_from(choices.below(COLOURS)).unwrap_or(0);
-            noised.get(at).cloned()
+impl Backdrops {
+    /// For so many steps and people.
+    fn new(
+        painter: &Painter,
+        job: &Job,
+        (steps, people): (usize, usize),
+    ) -> Result<Self, RenderError> {
+        let seed = match &job.noise {
+            Noise::Seeded(seed) | Noise::TorchCpu(seed) => *seed,
+            Noise::Given { .. } => Seed(0),
         };
-        each.push((0..people).filter_map(|_| choose()).collect());
+        let encoder = painter.vae_encoder()?;
+        let mut stream = seed.stream("composition/colours");
+        let mut colour = || -> Result<Tensor, RenderError> {
+            let rgb = std::iter::repeat_with(|| single(2.0 * stream.unit() - 1.0));
+            let rgb: Vec<f32> = rgb.take(3).collect();
+            let rgb = Tensor::from_vec(rgb, (1, 1, 1, 3), &Device::Cpu)?;
+            let latents = encoder.encode(&rgb.broadcast_as((1, SIDE, SIDE, 3))?.contiguous()?)?;
+            let middle = latents.dim(1)? >> 1;
+            Ok(latents.narrow(1, middle, 1)?.narrow(2, middle, 1)?)
+        };
+        let colours = (0..COLOURS).map(|_| colour()).collect::<Result<_, _>>()?;
+        let mut stream = seed.stream("composition/choices");
+        let mut choose = || usize::try_from(stream.below(COLOURS)).unwrap_or(0);
+        let chosen = (0..steps).map(|_| (0..people).map(|_| choose()).collect()).collect();
+        Ok(Self { colours, chosen })
     }
-    Ok(each)
+
+    /// What a person is seen before in a step, if the step is bootstrapped.
+    fn of(&self, step: usize, person: usize) -> Option<&Tensor> {
+        self.colours.get(*self.chosen.get(step)?.get(person)?)
+    }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "in [-1, 1]")]
-fn single(colour: f64) -> f32 {
-    colour as f32
+impl Noised<'_> {
+    /// A picture of one colour with as much of the noise, in the scale in which the network sees latents.
+    ///
+    /// Shape `(1, 1, 1, channels)` → `(1, height, width, channels)`.
+    fn colour(self, latent: &Tensor) -> Result<Tensor, RenderError> {
+        let Self { noise, sigma } = self;
+        let alpha = 1.0 / sigma.hypot(1.0);
+        let noise = if sigma.is_finite() { (noise * (sigma * alpha))? } else { noise.clone() };
+        Ok(noise.broadcast_add(&(latent * alpha)?)?)
+    }
+}
+
+/// Shape `(tokens,)` → `(1, height, width, 1)`.
+fn column(weights: Vec<f32>, grid: TokenGrid) -> Result<Tensor, RenderError> {
+    Ok(Tensor::from_vec(weights, (1, grid.height, grid.width, 1), &Device::Cpu)?)
 }
 
 fn everything() -> Result<BoundingBox, RenderError> {

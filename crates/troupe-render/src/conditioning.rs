@@ -83,14 +83,20 @@ impl Painter {
                 Conditioning::Plain(negative.context)
             } else {
                 // A LoRA changes what is said against a prompt as it changes the prompt, where it is bound.
-                let region = |person: &Person| {
+                let mut region = |person: &Person| {
                     if of(person).is_none() && person.negative.trim().is_empty() {
                         return Ok(negative.context.clone());
                     }
                     let text = joined(&job.negative, &person.negative);
-                    Ok(encode(&text, of(person), &mut Vec::new())?.context)
+                    // What is wrong with the picture's own is said already.
+                    let mut said = Vec::new();
+                    let encoded = encode(&text, of(person), &mut said)?;
+                    if !person.negative.trim().is_empty() {
+                        notes.extend(said);
+                    }
+                    Ok(encoded.context)
                 };
-                let regions = people.iter().map(region).collect::<Result<_, RenderError>>()?;
+                let regions = people.iter().map(&mut region).collect::<Result<_, RenderError>>()?;
                 Conditioning::Regional { base: negative.context, regions }
             });
             pooled.extend(negative.pooled);

@@ -5,35 +5,38 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use troupe_core::region::TokenGrid;
 use troupe_models::unet::{Isolation, PreparedContext, Probe, UNet, Wanted};
-use troupe_sampler::{NoiseSchedule, rescale_guidance};
+use troupe_sampler::{NoiseSchedule, Step, rescale_guidance};
 
-use crate::composition::Composition;
+use crate::composition::{Composition, Noised};
 use crate::conditioning::{guided, own_boxes, people, regions};
 use crate::outline::Outlines;
-use crate::painter::finite;
+use crate::painter::{finite, latents_of};
 use crate::repaint::Given;
-use crate::{Job, Painter, Person, RegionSettings, RenderError};
+use crate::{Job, Painter, RegionSettings, RenderError};
+
+/// What a job says, encoded once, whatever noise it is painted from.
+pub(crate) struct Said<'a> {
+    context: PreparedContext,
+    composition: Option<Composition<'a>>,
+    /// What a person should know, such as words that didn't fit.
+    pub(crate) notes: Vec<String>,
+}
 
 /// What answers a sampler.
 pub(crate) struct Denoiser<'a> {
     unet: &'a UNet,
+    job: &'a Job,
+    said: &'a Said<'a>,
+    schedule: &'a NoiseSchedule,
+    /// What the picture begins with, of unit variance.
+    noise: &'a Tensor,
     given: &'a Given,
-    /// For each step, what it is told.
-    steps: Vec<PreparedContext>,
-    /// In how many steps people don't see one another, and from which level on.
-    isolated: (usize, usize),
     guidance: Guidance,
-    rescale: f64,
-    composition: Option<Composition>,
-    outline: Option<Outline<'a>>,
-}
-
-/// When boxes become outlines, and of whom.
-struct Outline<'a> {
-    /// After so many steps, at least one.
-    after: usize,
-    people: &'a [Person],
-    settings: RegionSettings,
+    /// After how many steps boxes become outlines; `None` where they don't, or have.
+    outline: Option<usize>,
+    outlines: Option<Outlines>,
+    /// What was told last, and with which base ratio.
+    told: Option<(f64, PreparedContext)>,
 }
 
 /// Classifier-free guidance (arXiv:2207.12598).
@@ -46,37 +49,38 @@ enum Guidance {
     Uneven(Tensor),
 }
 
+impl Painter {
+    /// Encodes all that a job says, for its steps from `first` on.
+    pub(crate) fn said<'a>(&self, job: &'a Job, first: usize) -> Result<Said<'a>, RenderError> {
+        let (context, notes) = self.context(job, latents_of(job.canvas))?;
+        let composition = Composition::new(self, job, first)?;
+        self.texts.release();
+        Ok(Said { context, composition, notes })
+    }
+}
+
 impl<'a> Denoiser<'a> {
-    /// With what there is to say of a picture as long as it isn't noise: things worth a person's attention.
     pub(crate) fn new(
         painter: &'a Painter,
-        job: &'a Job,
-        (schedule, noise): (&NoiseSchedule, &Tensor),
+        (job, said): (&'a Job, &'a Said<'a>),
+        (schedule, noise): (&'a NoiseSchedule, &'a Tensor),
         given: &'a Given,
-        grid: TokenGrid,
-    ) -> Result<(Self, Vec<String>), RenderError> {
+    ) -> Result<Self, RenderError> {
         let settings = job.settings.regions;
-        let steps = schedule.steps().len();
-        let (context, notes) = painter.context(job, grid)?;
-        let people = people(job);
-        let composition =
-            Composition::new(painter, job, (schedule, noise), shares(settings.compose, steps))?;
-        painter.texts.release();
-        let denoiser = Self {
+        let refined = 0.0 < settings.outline && !people(job).is_empty();
+        let after = first_steps(settings.outline, schedule.steps().len()).max(1);
+        Ok(Self {
             unet: painter.unet()?,
+            job,
+            said,
+            schedule,
+            noise,
             given,
-            steps: in_each_step(&context, people, settings, steps)?,
-            isolated: (shares(settings.isolate, steps), settings.isolate_level),
-            guidance: Guidance::new(job, grid)?,
-            rescale: job.settings.guidance_rescale,
-            composition,
-            outline: (0.0 < settings.outline && !people.is_empty()).then(|| Outline {
-                after: shares(settings.outline, steps).max(1),
-                people,
-                settings,
-            }),
-        };
-        Ok((denoiser, notes))
+            guidance: Guidance::new(job, latents_of(job.canvas))?,
+            outline: refined.then_some(after),
+            outlines: None,
+            told: None,
+        })
     }
 
     /// What the network says of latents in the scale in which it sees them, guidance included.
@@ -88,51 +92,39 @@ impl<'a> Denoiser<'a> {
         timestep: f64,
         step: usize,
     ) -> Result<Tensor, RenderError> {
-        if let Some(composition) = self.composition.as_ref().filter(|it| step < it.steps) {
-            return composition.output(latents, step, &mut |latents, context| {
+        if let Some(composition) = self.said.composition.as_ref().filter(|it| step < it.steps) {
+            let noised = Noised {
+                noise: self.noise,
+                sigma: sigma_at(self.schedule.steps(), step, timestep),
+            };
+            return composition.output(latents, step, noised, &mut |latents, context| {
                 self.ask(latents, timestep, step, (context, Isolation::Free))
             });
         }
-        let isolation = if step < self.isolated.0 {
-            Isolation::IsolatedFrom(self.isolated.1)
+        let RegionSettings { isolate, isolate_level, .. } = self.job.settings.regions;
+        let isolation = if step < first_steps(isolate, self.schedule.steps().len()) {
+            Isolation::Isolated { from_level: isolate_level }
         } else {
             Isolation::Free
         };
-        let Some(outline) = self.outline.take_if(|it| it.after <= step + 1) else {
-            return self.ask(latents, timestep, step, (self.told(step)?, isolation));
-        };
-        let probe = Arc::new(Probe::new(Wanted::Keys));
-        let probed = self.told(step)?.probed(Arc::clone(&probe));
-        let output = self.ask(latents, timestep, step, (&probed, isolation))?;
-        self.refine(&probe.keys(), step + 1, &outline)?;
-        Ok(output)
-    }
-
-    /// Puts outlines in place of boxes, from a step on.
-    fn refine(
-        &mut self,
-        keys: &[(usize, Tensor)],
-        from: usize,
-        outline: &Outline<'_>,
-    ) -> Result<(), RenderError> {
-        let Outline { people, settings, .. } = *outline;
-        let steps = self.steps.len();
-        let levels = self.told(0)?.levels().to_vec();
-        let boxes = regions(people, settings, 0, steps);
-        let Some(outlines) = Outlines::new(keys, &levels, &boxes)? else { return Ok(()) };
-        for (step, context) in self.steps.iter_mut().enumerate().skip(from) {
-            let regions = regions(people, settings, step, steps);
-            let maps = levels.iter().map(|&level| outlines.map(&regions, level)).collect();
-            *context = context.with_maps(maps, settings.mixing)?;
+        let context = self.told(step)?;
+        if self.outline.take_if(|after| *after <= step + 1).is_none() {
+            return self.ask(latents, timestep, step, (&context, isolation));
         }
-        Ok(())
+        let probe = Arc::new(Probe::new(Wanted::Keys));
+        let probed = context.probed(Arc::clone(&probe));
+        let output = self.ask(latents, timestep, step, (&probed, isolation))?;
+        let boxes = own_boxes(people(self.job), self.job.settings.regions);
+        self.outlines = Outlines::new(&probe.keys(), context.levels(), &boxes)?;
+        self.told = None;
+        Ok(output)
     }
 
     /// The same of a step in which people see one another, which a probe looks at.
     ///
     /// Shape `(1, height, width, channels)` → the same.
     pub(crate) fn looked_at(
-        &self,
+        &mut self,
         latents: &Tensor,
         timestep: f64,
         step: usize,
@@ -143,10 +135,29 @@ impl<'a> Denoiser<'a> {
     }
 
     /// What the network is told in a step.
-    fn told(&self, step: usize) -> Result<&PreparedContext, RenderError> {
-        self.steps
-            .get(step)
-            .ok_or_else(|| RenderError::Mismatch("there is no step to be told anything".to_owned()))
+    fn told(&mut self, step: usize) -> Result<PreparedContext, RenderError> {
+        let (people, settings) = (people(self.job), self.job.settings.regions);
+        if people.is_empty() {
+            return Ok(self.said.context.clone());
+        }
+        let steps = self.schedule.steps().len();
+        let ratio = settings.base_ratio.at(step, steps);
+        if let Some((before, context)) = &self.told
+            && before.to_bits() == ratio.to_bits()
+        {
+            return Ok(context.clone());
+        }
+        let regions = regions(people, settings, step, steps);
+        let maps = self.said.context.levels().iter().map(|&level| {
+            let map = regions.map(level);
+            match &self.outlines {
+                Some(outlines) => outlines.refined(map, level),
+                None => map,
+            }
+        });
+        let context = self.said.context.with_maps(maps.collect(), settings.mixing)?;
+        self.told = Some((ratio, context.clone()));
+        Ok(context)
     }
 
     fn ask(
@@ -161,7 +172,7 @@ impl<'a> Denoiser<'a> {
             Given::Kept(_) | Given::Nothing => latents.clone(),
         };
         let checked = |output: Tensor| {
-            let steps = self.steps.len();
+            let steps = self.schedule.steps().len();
             finite(&output, || format!("what the UNet says in step {} of {steps}", step + 1))?;
             Ok::<_, RenderError>(output)
         };
@@ -177,7 +188,7 @@ impl<'a> Denoiser<'a> {
             Guidance::Even(guidance) => (&without + (apart * *guidance)?)?,
             Guidance::Uneven(guidance) => (&without + apart.broadcast_mul(guidance)?)?,
         };
-        Ok(rescale_guidance(&guided, &with, self.rescale)?)
+        Ok(rescale_guidance(&guided, &with, self.job.settings.guidance_rescale)?)
     }
 }
 
@@ -201,28 +212,12 @@ impl Guidance {
     }
 }
 
-/// The context of each step: the prepared one, or with other regions.
-fn in_each_step(
-    context: &PreparedContext,
-    people: &[Person],
-    settings: RegionSettings,
-    steps: usize,
-) -> Result<Vec<PreparedContext>, RenderError> {
-    let ratio = settings.base_ratio;
-    let mut contexts: Vec<PreparedContext> = Vec::with_capacity(steps);
-    for step in 0..steps {
-        let same = people.is_empty() || 0 < step && ratio.from.to_bits() == ratio.to.to_bits();
-        contexts.push(match contexts.last() {
-            Some(before) if same => before.clone(),
-            _ if people.is_empty() => context.clone(),
-            _ => {
-                let regions = regions(people, settings, step, steps);
-                let maps = context.levels().iter().map(|&level| regions.map(level)).collect();
-                context.with_maps(maps, settings.mixing)?
-            }
-        });
-    }
-    Ok(contexts)
+/// The noise in the latents that the network is asked about at a time: that of the step, or, where a sampler looks ahead, of the
+/// next one.
+fn sigma_at(steps: &[Step], step: usize, timestep: f64) -> f64 {
+    let mut near = steps.iter().skip(step).take(2);
+    let asked = near.find(|it| it.timestep.to_bits() == timestep.to_bits());
+    asked.or(steps.get(step)).map_or(0.0, |it| it.sigma)
 }
 
 /// How many of the first steps a share of them is: `ceil(share · steps)`.
@@ -232,14 +227,15 @@ fn in_each_step(
     clippy::cast_precision_loss,
     reason = "from 0 to the number of steps"
 )]
-pub(crate) fn shares(share: f64, steps: usize) -> usize {
+pub(crate) fn first_steps(share: f64, steps: usize) -> usize {
     // A share such as 0.3 is a little more than three tenths; of ten steps it still means three.
     ((share * steps as f64) - 1e-9).ceil().max(0.0) as usize
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "guidance is at most 50")]
-fn single(guidance: f64) -> f32 {
-    guidance as f32
+/// In the precision of tensors.
+#[expect(clippy::cast_possible_truncation, reason = "settings and colours are small numbers")]
+pub(crate) fn single(number: f64) -> f32 {
+    number as f32
 }
 
 #[cfg(test)]
@@ -247,8 +243,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn isolation_holds_in_the_first_share_of_the_steps_rounded_up() {
+    fn a_sampler_that_looks_ahead_asks_at_the_noise_of_the_next_step() {
+        let step = |timestep: f64, sigma: f64| Step { timestep, sigma, sigma_next: 0.0 };
+        let steps = [step(900.0, 9.0), step(500.0, 3.0), step(100.0, 0.5)];
+        let at = [(0, 900.0), (0, 500.0), (1, 500.0), (2, 100.0)];
+        let found: Vec<f64> = at.into_iter().map(|(at, time)| sigma_at(&steps, at, time)).collect();
+        assert_eq!(found, vec![9.0, 3.0, 3.0, 0.5]);
+    }
+
+    #[test]
+    fn a_share_of_the_steps_is_rounded_up() {
         let of = [(0.0, 20), (0.5, 20), (0.5, 5), (1.0, 20), (0.3, 10)];
-        assert_eq!(of.map(|(share, steps)| shares(share, steps)), [0, 10, 3, 20, 3]);
+        assert_eq!(of.map(|(share, steps)| first_steps(share, steps)), [0, 10, 3, 20, 3]);
     }
 }

@@ -141,6 +141,9 @@ impl Ramp {
     /// In a step of `steps`, counted from 0.
     #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand steps")]
     pub fn at(self, step: usize, steps: usize) -> f64 {
+        if self.from.to_bits() == self.to.to_bits() {
+            return self.from;
+        }
         let part = step as f64 / steps.saturating_sub(1).max(1) as f64;
         self.from * (1.0 - part) + self.to * part
     }
@@ -207,4 +210,13 @@ pub trait Watcher {
         steps: usize,
         latents: &dyn Fn() -> Result<Tensor4, RenderError>,
     ) -> Result<(), RenderError>;
+
+    /// Before a step that is only a trial of some noise.
+    ///
+    /// # Errors
+    ///
+    /// To stop the painting.
+    fn trial(&mut self) -> Result<(), RenderError> {
+        Ok(())
+    }
 }

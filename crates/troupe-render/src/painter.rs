@@ -11,11 +11,12 @@ use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blem
 use troupe_models::weights::Weights;
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig};
 
+use crate::choice::Trial;
 use crate::denoiser::Denoiser;
 use crate::files::{Loras, PainterFiles};
 use crate::loras::OfModel;
 use crate::noise::NoiseSource;
-use crate::repaint::{Beginning, Given};
+use crate::repaint::{Given, Start};
 use crate::text::Texts;
 use crate::{Cell, Job, Picture, RenderError, Tensor4, Watcher};
 
@@ -109,7 +110,7 @@ impl Painter {
     /// If the job can't be done by this model, the numbers come to nothing, or the watcher stops it.
     pub fn paint(&self, job: &Job, watcher: &mut dyn Watcher) -> Result<Picture, RenderError> {
         let given = self.given_nothing(job)?;
-        self.paint_given(job, &given, None, watcher)
+        self.paint_given(job, &given, &Start::ChosenNoise, watcher)
     }
 
     pub(crate) fn latent_channels(&self) -> usize {
@@ -121,12 +122,12 @@ impl Painter {
         Ok(VaeEncoder::new(self.vae.config().clone(), &self.vae_weights)?)
     }
 
-    /// Paints with what is given of a picture, from noise or from where it begins.
+    /// Paints with what is given of a picture, from where it starts.
     pub(crate) fn paint_given(
         &self,
         job: &Job,
         given: &Given,
-        beginning: Option<&Beginning>,
+        start: &Start,
         watcher: &mut dyn Watcher,
     ) -> Result<Picture, RenderError> {
         let sampling = job.settings.sampling;
@@ -134,19 +135,24 @@ impl Painter {
         let schedule = NoiseSchedule::new(&self.scheduler, sampling)?;
         let grid = latents_of(job.canvas);
         let mut source = NoiseSource::new(&job.noise, self.latent_channels(), grid, steps);
-        let noise = source.initial()?;
-        let noise = match (given, beginning) {
-            (Given::Nothing, None) => self.chosen_noise(job, &schedule, noise)?,
-            _ => noise,
-        };
+        let own = source.initial()?;
         // The steps that are taken are counted as those of the whole schedule.
-        let first = beginning.map_or(0, |it| steps - it.steps.clamp(1, steps));
-        let taken = schedule.last(steps - first);
-        let entering = match beginning {
-            Some(beginning) => schedule.noised(&beginning.image, &noise, first)?,
-            None => (&noise * schedule.initial_sigma())?,
+        let first = match start {
+            Start::Picture { steps: last, .. } => steps - last.clamp(&1, &steps),
+            Start::ChosenNoise | Start::Noise => 0,
         };
-        let (mut denoiser, notes) = Denoiser::new(self, job, (&schedule, &noise), given, grid)?;
+        let taken = schedule.last(steps - first);
+        let said = self.said(job, first)?;
+        let trial = Trial { job, said: &said, schedule: &schedule, given };
+        let noise = match start {
+            Start::ChosenNoise => self.chosen_noise(trial, own, watcher)?,
+            Start::Noise | Start::Picture { .. } => own,
+        };
+        let entering = match start {
+            Start::Picture { image, .. } => schedule.noised(image, &noise, first)?,
+            Start::ChosenNoise | Start::Noise => (&noise * schedule.initial_sigma())?,
+        };
+        let mut denoiser = Denoiser::new(self, (job, &said), (&schedule, &noise), given)?;
 
         // The network is asked once a step, or twice, after the step is announced.
         let step_now = std::cell::Cell::new(0_usize);
@@ -185,7 +191,7 @@ impl Painter {
             Some(Blemish::Flat) => return Err(RenderError::Flat),
             None => {}
         }
-        Ok(Picture { rgb: bytes(&picture)?, canvas: job.canvas, notes })
+        Ok(Picture { rgb: bytes(&picture)?, canvas: job.canvas, notes: said.notes })
     }
 }
 

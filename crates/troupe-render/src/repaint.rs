@@ -29,12 +29,19 @@ impl Repaint {
     }
 }
 
-/// A picture with noise, from which the last steps begin.
-pub(crate) struct Beginning {
-    /// In the UNet's space: shape `(1, height, width, latent channels)`.
-    pub(crate) image: Tensor,
-    /// The last so many steps.
-    pub(crate) steps: usize,
+/// What the first step starts from.
+pub(crate) enum Start {
+    /// The noise that is chosen among as many as the settings say.
+    ChosenNoise,
+    /// The job's own noise.
+    Noise,
+    /// A picture with noise, from which the last steps are taken.
+    Picture {
+        /// In the UNet's space: shape `(1, height, width, latent channels)`.
+        image: Tensor,
+        /// So many steps.
+        steps: usize,
+    },
 }
 
 /// What is given of a picture before it is painted.
@@ -78,16 +85,16 @@ impl Painter {
         watcher: &mut dyn Watcher,
     ) -> Result<Picture, RenderError> {
         let given = self.given(job.canvas, picture)?;
-        let steps = part(picture.strength, job.settings.sampling.steps);
-        let beginning = match &given {
-            _ if job.settings.sampling.steps <= steps => None,
-            Given::Kept(kept) => Some(Beginning { image: kept.image.clone(), steps }),
+        let steps = last_steps(picture.strength, job.settings.sampling.steps);
+        let start = match &given {
+            _ if job.settings.sampling.steps <= steps => Start::Noise,
+            Given::Kept(kept) => Start::Picture { image: kept.image.clone(), steps },
             Given::Beside(_) | Given::Nothing => {
                 let image = pixel_values(picture, job.canvas, |_| false)?;
-                Some(Beginning { image: self.encoded(&image)?, steps })
+                Start::Picture { image: self.encoded(&image)?, steps }
             }
         };
-        let painted = self.paint_given(job, &given, beginning.as_ref(), watcher)?;
+        let painted = self.paint_given(job, &given, &start, watcher)?;
         Ok(Picture { rgb: blend(&painted.rgb, picture, job.canvas), ..painted })
     }
 
@@ -159,16 +166,15 @@ fn pixel_values(
     Ok(Tensor::from_vec(image, (1, 8 * grid.height, 8 * grid.width, 3), &Device::Cpu)?)
 }
 
-/// How many of the last steps a strength is: `⌊strength · steps⌋`, at least one.
+/// How many of the last steps a strength is: `⌊strength · steps⌋` in double precision, as in diffusers; at least one.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
     reason = "from 0 to the number of steps"
 )]
-fn part(strength: f64, steps: usize) -> usize {
-    // A strength such as 0.3 is a little less than three tenths; of ten steps it still means three.
-    ((strength * steps as f64 + 1e-9) as usize).clamp(1, steps.max(1))
+fn last_steps(strength: f64, steps: usize) -> usize {
+    ((strength * steps as f64) as usize).clamp(1, steps.max(1))
 }
 
 impl Kept {
@@ -189,4 +195,16 @@ impl Kept {
 fn pixels(canvas: Canvas) -> usize {
     let side = |pixels: u32| usize::try_from(pixels).unwrap_or(usize::MAX);
     side(canvas.width()).saturating_mul(side(canvas.height()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strength_is_as_many_steps_as_in_diffusers() {
+        // 0.29 · 100 is a little less than 29 in Python, too.
+        let of = [(1.0, 20), (0.45, 20), (0.3, 10), (0.29, 100), (0.001, 20), (0.5, 1)];
+        assert_eq!(of.map(|(strength, steps)| last_steps(strength, steps)), [20, 9, 3, 28, 1, 1]);
+    }
 }

@@ -196,6 +196,18 @@ fn sdxl_paints_people_in_boxes_as_the_reference_paints_them() {
     check("sdxl.regional", &sdxl(Options::default()), &job(group(), "a photograph"), None);
 }
 
+// Fails when the pass of a person has another text pooled than the person's.
+#[test]
+fn sdxl_composed_of_one_person_everywhere_is_the_prompt_alone() {
+    let bounds = BoundingBox::new(0.0, 0.0, 1.0, 1.0).unwrap();
+    let Scene::Plain(prompt) = plain() else { panic!("a prompt") };
+    let people = vec![Person::new(prompt, bounds, 0)];
+    let mut composed =
+        job(Scene::Group { base: "an empty court".to_owned(), people }, "a photograph");
+    composed.settings.regions = RegionSettings { compose: 1.0, ..RegionSettings::new(0.0, 0.0) };
+    check("sdxl.plain", &sdxl(Options::default()), &composed, None);
+}
+
 fn repaint() -> Repaint {
     let golden = golden();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes")]

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
+#[path = "support/trace.rs"]
+mod trace;
 
 use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
@@ -14,21 +16,7 @@ use troupe_render::{
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::relative_error;
 
-/// Keeps the last latents.
-#[derive(Default)]
-struct Last(Vec<f32>);
-
-impl Watcher for Last {
-    fn step(
-        &mut self,
-        _step: usize,
-        _steps: usize,
-        latents: &dyn Fn() -> Result<Tensor4, RenderError>,
-    ) -> Result<(), RenderError> {
-        self.0 = latents()?.values;
-        Ok(())
-    }
-}
+use self::trace::Trace;
 
 fn painter() -> Painter {
     support::tiny(Loras::default(), |_, bytes| bytes).unwrap()
@@ -64,9 +52,9 @@ fn job(scene: Scene) -> Job {
 }
 
 fn latents(painter: &Painter, job: &Job) -> Vec<f32> {
-    let mut last = Last::default();
-    painter.paint(job, &mut last).unwrap();
-    last.0
+    let mut trace = Trace::default();
+    painter.paint(job, &mut trace).unwrap();
+    trace.0.pop().unwrap()
 }
 
 /// A picture of one person who is everywhere.
@@ -154,32 +142,64 @@ fn of_several_noises_one_is_chosen_and_the_same_each_time() {
     let of_eight = chosen(8);
     assert_eq!(of_eight, chosen(8));
     assert_ne!(of_eight, own, "no noise but the first was ever chosen");
-    let given = {
-        let mut last = Last::default();
+    // Given noise is the only one, and nothing is tried.
+    let given = |noises: usize| {
         let mut given = job(two());
-        given.settings.regions.noises = 4;
-        given.noise = Noise::Given {
-            noise: Tensor4 { shape: [1, 4, 8, 12], values: vec![0.5; 4 * 8 * 12] },
-            steps: None,
-        };
-        painter.paint(&given, &mut last).unwrap();
-        given.settings.regions.noises = 1;
-        (last.0, latents(&painter, &given))
+        given.settings.regions.noises = noises;
+        let values = vec![0.5; 4 * 8 * 12];
+        given.noise = Noise::Given { noise: Tensor4 { shape: [1, 4, 8, 12], values }, steps: None };
+        given
     };
-    assert_eq!(given.0, given.1);
+    assert_eq!(latents(&painter, &given(4)), latents(&painter, &given(1)));
+    painter.paint(&given(4), &mut NoTrials).unwrap();
+    // Else whoever watches may stop it, before any step is painted.
+    let mut tries = job(two());
+    tries.settings.regions.noises = 2;
+    let error = painter.paint(&tries, &mut NoTrials).unwrap_err();
+    assert!(matches!(error, RenderError::Stopped(_)), "{error}");
+}
+
+/// Stops at the first trial.
+struct NoTrials;
+
+impl Watcher for NoTrials {
+    fn step(
+        &mut self,
+        _step: usize,
+        _steps: usize,
+        _latents: &dyn Fn() -> Result<Tensor4, RenderError>,
+    ) -> Result<(), RenderError> {
+        Ok(())
+    }
+
+    fn trial(&mut self) -> Result<(), RenderError> {
+        Err(RenderError::Stopped("no trials".to_owned()))
+    }
+}
+
+#[test]
+fn composed_with_one_person_guided_it_is_that_person_guided() {
+    let painter = painter();
+    let mut composed = of(Person { guidance: Some(3.0), ..alone() });
+    composed.settings.guidance = 1.0;
+    composed.settings.regions.compose = 1.0;
+    let plain = latents(&painter, &job(Scene::Plain("a woman".to_owned())));
+    let apart = relative_error(&latents(&painter, &composed), &plain);
+    assert!(apart < 1e-5, "{apart}");
 }
 
 #[test]
 fn every_setting_moves_the_picture() {
     let painter = painter();
     let expected = latents(&painter, &job(two()));
-    let changes: [fn(&mut RegionSettings); 8] = [
+    let changes: [fn(&mut RegionSettings); 9] = [
         |it| it.isolate_level = 1,
         |it| it.outline = 0.25,
         |it| it.base_ratio.from = 0.4,
         |it| it.feather = 0.2,
         |it| it.mixing = Mixing::Scores,
         |it| it.compose = 0.25,
+        |it| it.compose = 0.5,
         |it| it.compose = 1.0,
         |it| (it.compose, it.bootstrap) = (0.5, 0.25),
     ];

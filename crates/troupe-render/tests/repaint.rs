@@ -3,16 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
+#[path = "support/trace.rs"]
+mod trace;
 
 use troupe_core::layout::Canvas;
 use troupe_render::{
-    Job, Loras, Noise, Painter, RegionSettings, RenderError, Repaint, Scene, Settings, Tensor4,
-    Watcher,
+    Job, Loras, Noise, Painter, RegionSettings, Repaint, Scene, Settings, Tensor4,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::{Golden, assert_close, golden_path, relative_error};
 
 use self::support::tiny;
+use self::trace::Trace;
 
 /// The bound on a whole generation of twenty steps in f32.
 const TOLERANCE: f64 = 1e-3;
@@ -23,22 +25,6 @@ const SAMPLERS: [(&str, Sampler); 4] = [
     ("dpm++2m", Sampler::DpmPlusPlus2M),
     ("unipc", Sampler::UniPc),
 ];
-
-/// Keeps the latents that enter each step, and the final ones.
-#[derive(Default)]
-struct Trace(Vec<Vec<f32>>);
-
-impl Watcher for Trace {
-    fn step(
-        &mut self,
-        _step: usize,
-        _steps: usize,
-        latents: &dyn Fn() -> Result<Tensor4, RenderError>,
-    ) -> Result<(), RenderError> {
-        self.0.push(latents()?.values);
-        Ok(())
-    }
-}
 
 fn painter() -> Painter {
     tiny(Loras::default(), |_, bytes| bytes).unwrap()

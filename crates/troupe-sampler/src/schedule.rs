@@ -52,7 +52,7 @@ pub struct NoiseSchedule {
     pub(crate) initial_sigma: f64,
     // Invariant: at least one step. In each, 0 ≤ sigma_next ≤ sigma, 0 < sigma, and sigma_next is
     // finite; except where DDIM goes by timesteps, sigma_next < sigma and sigma_next is the sigma of
-    // the next step or, after the last one, 0. Only the first sigma of DDIM, DDPM and LCM may be
+    // the next step or, after the last one of all (`first` leaves those out), 0. Only the first sigma of DDIM, DDPM and LCM may be
     // infinite, and not where the network predicts the noise.
     pub(crate) steps: Vec<Step>,
 }

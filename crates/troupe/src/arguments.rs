@@ -180,9 +180,10 @@ pub(crate) struct PaintCommand {
     /// How many pixels around what is painted anew lead over to what isn't, 0 to 256
     #[arg(long, value_name = "PIXELS", default_value_t = troupe_pipeline::paint::FEATHER)]
     pub(crate) feather: u32,
-    /// With how much of the steps, and so of the noise, a part is painted anew: 1 forgets what was there
-    #[arg(long, value_name = "PART", default_value_t = 1.0, requires = "input")]
-    pub(crate) strength: f64,
+    /// With how much of the steps, and so of the noise, --only, --set or --mask paint anew: 1, unless it is said, forgets
+    /// what was there
+    #[arg(long, value_name = "PART", requires = "input")]
+    pub(crate) strength: Option<f64>,
     /// The picture that INPUT is a repainting of
     #[arg(long, value_name = "FILE", requires = "input")]
     pub(crate) of: Option<PathBuf>,

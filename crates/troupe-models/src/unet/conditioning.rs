@@ -56,9 +56,10 @@ pub enum Isolation {
     /// Every token attends to every token.
     Free,
     /// No token of a subject attends to a token of another subject; the background is free.
-    Isolated,
-    /// The same on the levels from this one on, counted from the largest, where figures are apart and details aren't.
-    IsolatedFrom(usize),
+    Isolated {
+        /// On the levels from this one on, counted from the largest, 0: deep ones tell figures apart, the others details.
+        from_level: usize,
+    },
 }
 
 /// Prompts and regions as the layers of one UNet need them, for latents of one size.
@@ -167,16 +168,19 @@ impl PreparedContext {
     ///
     /// # Errors
     ///
-    /// If there are other levels, or other regions than there are prompts for.
+    /// If there are other levels or tokens, or other regions than there are prompts for.
     pub fn with_maps(&self, maps: Vec<RegionMap>, mixing: Mixing) -> Result<Self, UNetError> {
-        let fits = |(map, grid): (&RegionMap, &TokenGrid)| {
+        let prompts = self.said.boxes;
+        if let Some(map) = maps.iter().find(|map| map.regions.len() != prompts) {
+            return Err(UNetError::Regions { prompts, boxes: map.regions.len() });
+        }
+        let sized = |(map, grid): (&RegionMap, &TokenGrid)| {
             let lists = map.regions.iter().map(Vec::len).chain([map.base.len(), map.owner.len()]);
-            map.regions.len() == self.said.boxes && lists.into_iter().all(|it| it == grid.tokens())
+            lists.into_iter().all(|it| it == grid.tokens())
         };
-        if maps.len() != self.said.grids.len() || !maps.iter().zip(&self.said.grids).all(fits) {
-            let prompts = self.said.boxes;
-            let boxes = maps.first().map_or(0, |map| map.regions.len());
-            return Err(UNetError::Regions { prompts, boxes });
+        let grids = &self.said.grids;
+        if maps.len() != grids.len() || !maps.iter().zip(grids).all(sized) {
+            return Err(UNetError::Maps);
         }
         let placement = Arc::new(self.said.placement(maps, mixing)?);
         Ok(Self { said: Arc::clone(&self.said), placement, probe: self.probe.clone() })

@@ -65,7 +65,7 @@ impl Probe {
         std::mem::take(&mut self.found().listened)
     }
 
-    /// The level of each layer and its keys, since it was asked last: `(tokens, channels)`.
+    /// Of the layers of the finest level that has any: the level and its keys, since it was asked last, `(tokens, channels)`.
     pub fn keys(&self) -> Vec<(usize, Tensor)> {
         std::mem::take(&mut self.found().keys)
     }
@@ -89,8 +89,14 @@ impl Probe {
         let last = |x: &Tensor| x.narrow(0, batch - 1, 1)?.contiguous();
         match self.wanted {
             Wanted::Keys => {
-                let key = last(key)?.reshape((tokens, channels))?;
-                self.found().keys.push((level, key));
+                let mut found = self.found();
+                let finest = found.keys.first().map_or(level, |(level, _)| *level);
+                if level < finest {
+                    found.keys.clear();
+                }
+                if level <= finest {
+                    found.keys.push((level, last(key)?.reshape((tokens, channels))?));
+                }
                 return Ok(());
             }
             Wanted::Shares if hidden => return Ok(()),
@@ -178,6 +184,7 @@ mod tests {
 
         let probe = Probe::new(Wanted::Keys);
         probe.look((&x, &x), heads, 1, (&owners, true)).unwrap();
+        probe.look((&x, &x), heads, 2, (&owners, true)).unwrap();
         let keys = probe.keys();
         let [(1, key)] = &keys[..] else { panic!("one layer of level 1") };
         let rows = key.to_vec2::<f32>().unwrap();

@@ -61,6 +61,9 @@ fn added(unet: &UNet, golden: &Golden) -> Vec<Added> {
     vec![row(0), row(1)]
 }
 
+/// On all levels.
+const ISOLATED: Isolation = Isolation::Isolated { from_level: 0 };
+
 /// The UNet, inputs and regions of the regional golden.
 struct Regional {
     unet: UNet,

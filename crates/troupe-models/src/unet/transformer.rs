@@ -152,9 +152,8 @@ impl TransformerBlock {
     ) -> Result<Tensor, UNetError> {
         let owners = context.owners(level);
         let hidden = match isolation {
-            Isolation::IsolatedFrom(first) if level < first => None,
-            Isolation::Free => None,
-            Isolation::Isolated | Isolation::IsolatedFrom(_) => owners,
+            Isolation::Isolated { from_level } if from_level <= level => owners,
+            Isolation::Isolated { .. } | Isolation::Free => None,
         };
         let probe = context.probe().zip(owners);
         let masks = context.masks(level);

@@ -70,7 +70,7 @@ fn whole() -> f64 {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_whole(strength: &f64) -> bool {
-    *strength >= 1.0
+    1.0 <= *strength
 }
 
 /// A part of a picture.
@@ -147,7 +147,7 @@ impl Repainted {
                 "the feather is {feather} pixels, and {WIDEST_FEATHER} are the most"
             ));
         }
-        if !(self.strength > 0.0 && self.strength <= 1.0) {
+        if !(0.0 < self.strength && self.strength <= 1.0) {
             return Err(format!(
                 "the strength takes more than 0 and at most 1, and is {}",
                 self.strength

@@ -10,7 +10,7 @@ use troupe_core::layout::{Canvas, Layout, Placement};
 use troupe_core::region::{BoundingBox, Edges, Placed, TokenGrid, front_most};
 use troupe_core::seed::Seed;
 use troupe_plan::phrase::base_prompt;
-use troupe_render::{Job, Noise, Person, Repaint, Scene};
+use troupe_render::{Job, Noise, Person, RenderError, Repaint, Scene};
 
 use super::{Anew, Easel, Exchange, FEATHER, Part, Place, Watch};
 use crate::config::SecondPassConfig;
@@ -60,6 +60,7 @@ impl<'a> SecondPass<'a> {
         place: Place,
         talk: &mut dyn Talk,
     ) -> Result<Vec<u8>, PipelineError> {
+        let feather = anew.map_or(FEATHER, |anew| anew.record().feather);
         let meant = |id: &String| match anew.map(|anew| &anew.record().part) {
             None => true,
             Some(Part::Subjects(ids)) => ids.contains(id),
@@ -75,7 +76,7 @@ impl<'a> SecondPass<'a> {
             let placement = &self.layout.subjects[at];
             let enlarged = self.window(placement.bounds);
             if let Some((window, canvas)) = enlarged.filter(|_| meant(&placement.id)) {
-                rgb = self.painted(rgb, at, (window, canvas), place, talk)?;
+                rgb = self.painted((rgb, feather), at, (window, canvas), place, talk)?;
             }
         }
         Ok(rgb)
@@ -92,10 +93,10 @@ impl<'a> SecondPass<'a> {
         (self.settings.enlarge <= best.2).then_some((best.0, best.1))
     }
 
-    /// The picture with one person painted again.
+    /// The picture with one person painted again, and a feather around; the same of whom nothing is to be seen.
     fn painted(
         &self,
-        rgb: Vec<u8>,
+        (rgb, feather): (Vec<u8>, u32),
         at: usize,
         (window, canvas): (Window, Canvas),
         place: Place,
@@ -126,8 +127,10 @@ impl<'a> SecondPass<'a> {
         };
         let nowhere = Exchange::default();
         let mut watch = Watch::new(&nowhere, place, talk);
-        let painted = self.easel.painter.repaint(&job, &repaint, &mut watch);
-        let painted = watch.outcome(painted)?;
+        let painted = match self.easel.painter.repaint(&job, &repaint, &mut watch) {
+            Err(RenderError::NothingAnew) => return Ok(rgb),
+            painted => watch.outcome(painted)?,
+        };
 
         let Some(painted) = pixels(painted.rgb, canvas) else { return Ok(rgb) };
         let small = resize(&painted, width, height, FilterType::CatmullRom);
@@ -136,7 +139,7 @@ impl<'a> SecondPass<'a> {
         let placed = |it: &Placement| Placed { bounds: it.bounds, depth: it.depth };
         let placed: Vec<Placed> = self.layout.subjects.iter().map(placed).collect();
         let anew = owned(&placed, at, self.layout.canvas);
-        let whole = Repaint { rgb, anew, feather: FEATHER, strength: 1.0 };
+        let whole = Repaint { rgb, anew, feather, strength: 1.0 };
         Ok(whole.blended(changed.as_raw(), self.layout.canvas))
     }
 

@@ -20,6 +20,15 @@ impl<'a> Watch<'a> {
         Self { exchange, place, talk, failure: RefCell::new(None) }
     }
 
+    /// Stops when the user wants it.
+    fn go_on(&mut self) -> Result<(), RenderError> {
+        if self.talk.stopped() {
+            self.failure.replace(Some(PipelineError::Stopped));
+            return Err(RenderError::Stopped("by the user".to_owned()));
+        }
+        Ok(())
+    }
+
     /// What was painted, or why it was stopped.
     pub(super) fn outcome<T>(self, painted: Result<T, RenderError>) -> Result<T, PipelineError> {
         match self.failure.take() {
@@ -50,10 +59,10 @@ impl Watcher for Watch<'_> {
                 return Err(RenderError::Stopped(text));
             }
         }
-        if self.talk.stopped() {
-            self.failure.replace(Some(PipelineError::Stopped));
-            return Err(RenderError::Stopped("by the user".to_owned()));
-        }
-        Ok(())
+        self.go_on()
+    }
+
+    fn trial(&mut self) -> Result<(), RenderError> {
+        self.go_on()
     }
 }

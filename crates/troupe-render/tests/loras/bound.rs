@@ -3,11 +3,12 @@
 use troupe_render::{Painter, RenderError, Scene};
 use troupe_testkit::relative_error;
 
-use super::{Steps, group, job, load, of_text, of_unet, person, scaled};
+use super::{group, job, load, of_text, of_unet, person, scaled};
+use crate::trace::Trace;
 
 /// The latents after the last step.
 fn latents(painter: &Painter, scene: Scene) -> Result<Vec<f32>, RenderError> {
-    let mut steps = Steps::default();
+    let mut steps = Trace::default();
     painter.paint(&job(scene, 3, 0.0), &mut steps)?;
     Ok(steps.0.pop().unwrap())
 }

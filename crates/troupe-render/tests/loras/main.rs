@@ -6,6 +6,8 @@ mod bound;
 #[path = "../support/mod.rs"]
 mod support;
 mod swapped;
+#[path = "../support/trace.rs"]
+mod trace;
 
 use std::fs;
 use std::sync::Arc;
@@ -16,29 +18,12 @@ use troupe_core::layout::Canvas;
 use troupe_core::region::BoundingBox;
 use troupe_core::seed::Seed;
 use troupe_render::{
-    Adapter, Job, Loras, Noise, Painter, Person, RegionSettings, RenderError, Scaled, Scene,
-    Settings, Tensor4, Tolerance, Watcher,
+    Adapter, Job, Loras, Noise, Painter, Person, RegionSettings, Scaled, Scene, Settings, Tolerance,
 };
 use troupe_sampler::{Sampler, SamplingOptions, Schedule};
 use troupe_testkit::golden_path;
 
 use self::support::tiny;
-
-/// Keeps the latents of every step.
-#[derive(Default)]
-struct Steps(Vec<Vec<f32>>);
-
-impl Watcher for Steps {
-    fn step(
-        &mut self,
-        _: usize,
-        _: usize,
-        latents: &dyn Fn() -> Result<Tensor4, RenderError>,
-    ) -> Result<(), RenderError> {
-        self.0.push(latents()?.values);
-        Ok(())
-    }
-}
 
 fn adapter(name: &str, bytes: Vec<u8>) -> Arc<Adapter> {
     Arc::new(Adapter::read(name, Arc::new(bytes), None, Tolerance::Strict).unwrap())

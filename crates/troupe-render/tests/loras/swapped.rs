@@ -2,13 +2,14 @@
 
 use troupe_render::{Loras, Painter, Scaled, Scales};
 
-use super::{Steps, group, job, load, made_up, of_text, of_unet, person, scaled};
+use super::{group, job, load, made_up, of_text, of_unet, person, scaled};
+use crate::trace::Trace;
 
 /// The latents of all steps and the picture, of one person with all bound LoRAs and one with none.
 fn painted(painter: &Painter, bound: usize) -> (Vec<u32>, Vec<u8>) {
     let all: Vec<usize> = (0..bound).collect();
     let people = vec![person("a woman", 0.0, 0.5, &all), person("a woman", 0.5, 1.0, &[])];
-    let mut steps = Steps::default();
+    let mut steps = Trace::default();
     let rgb = painter.paint(&job(group(people), 2, 0.2), &mut steps).unwrap().rgb;
     (steps.0.concat().into_iter().map(f32::to_bits).collect(), rgb)
 }

@@ -40,6 +40,12 @@ pub(super) fn paint(arguments: &Arguments, command: &PaintCommand) -> Result<u8,
 
 /// A layout, or a picture of ours again.
 fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u8, PipelineError> {
+    if command.strength.is_some() {
+        return Err(PipelineError::Usage(
+            "--strength is of a part that is painted anew; name it with --only, --set or --mask"
+                .to_owned(),
+        ));
+    }
     let mut studio = studio(arguments, &override_paint(arguments, &command.paint)?)?;
     let not_repainted = || {
         let input = input.display();
@@ -148,7 +154,8 @@ fn part(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
         let name = people.join("/");
         (Part::Subjects(people), name)
     };
-    let anew = Anew::new(original, part, (command.feather, command.strength), subject)?;
+    let anew =
+        Anew::new(original, part, (command.feather, command.strength.unwrap_or(1.0)), subject)?;
     let before = record.as_ref().map_or(Seed(studio.config.run.seed), |record| record.seed);
     let seed = setup::seed(command.seed).unwrap_or_else(|| before.repainting(&name));
     let order = Order { subject, seed, anew: Some(&anew) };

@@ -95,6 +95,27 @@ fn a_second_pass_paints_the_people_and_nothing_around_them() {
     place.succeed(&["--quiet", "paint", "twice.png", "-o", "again.png"]);
     let bytes = |name: &str| fs::read(place.path(name)).unwrap();
     assert!(bytes("again.png") == bytes("twice.png"), "repeated it differs");
+    // Of a repainting only those who are painted anew, with the feather that it says.
+    let only = ["--quiet", "paint", "twice.png", "--only", "s2", "--feather", "0", "-o", "two.png"];
+    place.succeed(&only);
+    let (before, after) = (pixels(&place, "twice.png"), pixels(&place, "two.png"));
+    let inside = |x: u32, y: u32| {
+        let edge =
+            |name: &str, side: u32| boxes[1]["box"][name].as_f64().unwrap() * f64::from(side);
+        let [x, y] = [x, y].map(|at| f64::from(at) + 0.5);
+        (edge("left", before.width())..edge("right", before.width())).contains(&x)
+            && (edge("top", before.height())..edge("bottom", before.height())).contains(&y)
+    };
+    assert!(0.01 < apart(&place, "twice.png", "two.png"));
+    for (x, y, pixel) in before.enumerate_pixels() {
+        assert!(inside(x, y) || pixel == after.get_pixel(x, y), "{x}, {y} isn't s2, and changed");
+    }
+    // Who is hidden by another is left as it is, and the picture is painted.
+    let mut hidden = read_json(&place.path("layout.json"));
+    hidden["subjects"][0]["box"] = hidden["subjects"][1]["box"].clone();
+    hidden["subjects"][1]["depth"] = json!(9);
+    fs::write(place.path("hidden.json"), hidden.to_string()).unwrap();
+    paint(&place, "hidden.json", "hidden.png", &["--second-pass", "0.5"]);
     // As they come, none of them is small enough.
     fs::remove_file(place.path("pipeline.toml")).unwrap();
     paint(&place, "layout.json", "large.png", &["--second-pass", "0.5"]);
@@ -117,6 +138,8 @@ fn with_less_strength_a_part_stays_nearer_to_what_it_was() {
     place.succeed(&["--quiet", "paint", "part.png", "--of", "image.png", "-o", "again.png"]);
     let bytes = |name: &str| fs::read(place.path(name)).unwrap();
     assert!(bytes("again.png") == bytes("part.png"), "repeated it differs");
+    let nothing = ["paint", "image.png", "-o", "x.png", "--strength", "0.5"];
+    refuses(&place, &nothing, 2, &["--strength", "--only"]);
     for strength in ["0", "1.5", "nan"] {
         let refused = ["paint", "image.png", "--only", "s2", "-o", "x.png", "--strength", strength];
         refuses(&place, &refused, 2, &["strength"]);

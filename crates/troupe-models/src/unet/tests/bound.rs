@@ -112,9 +112,9 @@ fn a_lora_that_no_subject_has_changes_no_bit() {
     let it = Regional::read();
     let (unet, _) = bound(&[0]);
     let size = grid(&it.latents);
-    let without = bits(&it.sample(&it.rows(), Some(&it.regions), Isolation::Isolated));
+    let without = bits(&it.sample(&it.rows(), Some(&it.regions), ISOLATED));
     let none = [const { Vec::new() }; 3];
     let context = unet.prepare(&it.rows(), &[], Some(&it.regions), &none, size).unwrap();
-    let found = unet.forward(&it.latents, 421.0, &context, Isolation::Isolated).unwrap();
+    let found = unet.forward(&it.latents, 421.0, &context, ISOLATED).unwrap();
     assert_eq!(bits(&found), without);
 }

@@ -14,7 +14,7 @@ fn regional_attention_is_its_formula_in_pytorch() {
 #[test]
 fn isolation_is_its_formula_in_pytorch() {
     let it = Regional::read();
-    let isolated = it.sample(&it.rows(), Some(&it.regions), Isolation::Isolated);
+    let isolated = it.sample(&it.rows(), Some(&it.regions), ISOLATED);
     assert_close("isolated", &values(&isolated), &it.golden.tensor("expected.isolated"), 1e-4);
     // Otherwise the golden would say nothing.
     let free = it.golden.tensor("expected.free").0;
@@ -25,10 +25,9 @@ fn isolation_is_its_formula_in_pytorch() {
 fn isolation_holds_from_a_level_on() {
     let it = Regional::read();
     let sample = |isolation| bits(&it.sample(&it.rows(), Some(&it.regions), isolation));
-    assert_eq!(sample(Isolation::IsolatedFrom(0)), sample(Isolation::Isolated));
-    assert_eq!(sample(Isolation::IsolatedFrom(9)), sample(Isolation::Free));
-    let deeper = sample(Isolation::IsolatedFrom(1));
-    assert!(deeper != sample(Isolation::Isolated) && deeper != sample(Isolation::Free));
+    let from = |from_level: usize| sample(Isolation::Isolated { from_level });
+    assert_eq!(from(9), sample(Isolation::Free));
+    assert!(from(1) != from(0) && from(1) != from(9));
 }
 
 #[test]
@@ -62,6 +61,8 @@ fn maps_of_other_levels_or_regions_are_refused() {
         let maps = levels.iter().map(|&grid| regions.map(grid)).collect();
         assert!(context.with_maps(maps, Mixing::Outputs).is_err());
     }
+    let error = context.with_maps(Vec::new(), Mixing::Outputs).unwrap_err().to_string();
+    assert!(error.contains("other levels"), "{error}");
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn no_regions_are_plain_attention_bit_for_bit() {
     });
     let none = Regions::new(Vec::new(), 0.2);
     for regions in [None, Some(&none)] {
-        for isolation in [Isolation::Free, Isolation::Isolated] {
+        for isolation in [Isolation::Free, ISOLATED] {
             assert_eq!(bits(&it.sample(&plain, regions, isolation)), expected);
             assert_eq!(bits(&it.sample(&without, regions, isolation)), expected);
         }
@@ -110,7 +111,7 @@ fn one_region_over_everything_without_base_is_its_prompt_alone_bit_for_bit() {
     let expected = bits(&it.sample(&alone, None, Isolation::Free));
     let regional =
         [Conditioning::Plain(negative), Conditioning::Regional { base, regions: vec![prompt] }];
-    for isolation in [Isolation::Free, Isolation::Isolated] {
+    for isolation in [Isolation::Free, ISOLATED] {
         assert_eq!(bits(&it.sample(&regional, Some(&regions), isolation)), expected);
     }
 }
