@@ -122,7 +122,7 @@ def randomise(model, generator):
         noise = torch.randn(weight.shape, generator=generator)
         if "norm" in name and name.endswith("weight"):
             weight.data = 1 + 0.3 * noise
-        elif weight.dim() == 1:
+        elif weight.dim() <= 1:
             weight.data = 0.2 * noise
         elif "embedding" in name:
             weight.data = noise

@@ -14,8 +14,6 @@ use crate::AuditError;
 use crate::judge::{Answer, Finding, Judge, Judgement, Picture};
 use crate::reading::Reader;
 
-/// The parts of a person's size by which one window is moved from another where nobody was planned.
-const STRIDE: f64 = 1.0 / 3.0;
 /// The part of a window that boxes may cover.
 const COVERED: f64 = 0.4;
 /// The most windows that are looked into, in each direction.
@@ -41,10 +39,10 @@ pub fn audit(
     layout: &Layout,
 ) -> Result<Audit, AuditError> {
     let plan = &layout.plan;
-    let reader = Reader::new(plan, judge.config());
+    let reader = judge.reader(plan);
     let placed = |it: &Placement| Placed { bounds: it.bounds, depth: it.depth };
     let placed: Vec<Placed> = layout.subjects.iter().map(placed).collect();
-    let judgements = judge.judge(picture, &placed)?;
+    let judgements = judge.judge(picture, &placed, plan)?;
     let seen = plan.subjects.iter().zip(&judgements);
     let subjects = seen.map(|(subject, judged)| of_subject(&reader, plan, subject, judged));
     let boxes: Vec<BoundingBox> = placed.iter().map(|it| it.bounds).collect();
@@ -135,7 +133,7 @@ fn strangers(
     let rgb = without(picture, boxes);
     let picture = Picture::new(&rgb, picture.width(), picture.height())?;
     let mut found = Vec::new();
-    let windows = windows(boxes);
+    let windows = windows(boxes, judge.stride());
     let judgements = judge.judge_elsewhere(&picture, &windows, boxes)?;
     for (&bounds, Judgement { presence, confidence, .. }) in windows.iter().zip(&judgements) {
         if matches!(presence, Presence::One | Presence::More) && SURE <= *confidence {
@@ -175,12 +173,12 @@ fn without(picture: &Picture<'_>, boxes: &[BoundingBox]) -> Vec<u8> {
 }
 
 /// Windows of the size of a person over the whole picture, of which boxes cover little, row by row from the top.
-fn windows(boxes: &[BoundingBox]) -> Vec<BoundingBox> {
+fn windows(boxes: &[BoundingBox], stride: f64) -> Vec<BoundingBox> {
     let Some(width) = mean(boxes.iter().map(BoundingBox::width)) else { return Vec::new() };
     let Some(height) = mean(boxes.iter().map(BoundingBox::height)) else { return Vec::new() };
     let mut windows = Vec::new();
-    for top in starts(height) {
-        for left in starts(width) {
+    for top in starts(height, stride) {
+        for left in starts(width, stride) {
             let (right, bottom) = ((left + width).min(1.0), (top + height).min(1.0));
             let Ok(window) = BoundingBox::new(left, top, right, bottom) else { continue };
             // Boxes may overlap: then less is covered than this.
@@ -199,9 +197,9 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
 }
 
 /// Where windows of a length begin in the unit interval, evenly from end to end.
-fn starts(length: f64) -> Vec<f64> {
+fn starts(length: f64, stride: f64) -> Vec<f64> {
     let room = 1.0 - length;
-    let step = (length * STRIDE).max(1.0 / real(MOST_WINDOWS));
+    let step = (length * stride).max(1.0 / real(MOST_WINDOWS));
     let mut steps = 0;
     while real(steps) * step < room {
         steps += 1;
@@ -238,7 +236,7 @@ mod tests {
     #[test]
     fn windows_lie_where_boxes_leave_room() {
         let two = [bounds(0.0, 0.5, 0.2, 1.0), bounds(0.8, 0.5, 1.0, 1.0)];
-        let found = windows(&two);
+        let found = windows(&two, 1.0 / 3.0);
         let covered = |it: &BoundingBox| {
             two.iter().map(|other| overlap(*it, *other)).sum::<f64>() / it.area()
         };
@@ -247,8 +245,8 @@ mod tests {
         for corner in [bounds(0.3, 0.5, 0.5, 1.0), bounds(0.0, 0.0, 0.2, 0.5)] {
             assert!(found.iter().any(|it| 0.5 < shared(*it, corner)), "{corner:?}");
         }
-        assert!(windows(&[bounds(0.0, 0.0, 1.0, 1.0)]).is_empty());
-        assert!(windows(&[]).is_empty());
+        assert!(windows(&[bounds(0.0, 0.0, 1.0, 1.0)], 1.0 / 3.0).is_empty());
+        assert!(windows(&[], 1.0 / 3.0).is_empty());
     }
 
     #[test]

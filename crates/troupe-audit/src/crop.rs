@@ -34,16 +34,60 @@ pub fn crop(
     front: &[BoundingBox],
     behind: &[BoundingBox],
 ) -> Vec<f32> {
-    let (width, height) = (picture.width(), picture.height());
     let window = window(bounds.edges());
-    let rows = filters(window.top * real(height), window.bottom * real(height), HEIGHT, height);
-    let columns = filters(window.left * real(width), window.right * real(width), WIDTH, width);
-    let front = covered(window, front);
-    let behind = covered(window, behind);
-
+    let edges = |boxes: &[BoundingBox]| boxes.iter().map(BoundingBox::edges).collect::<Vec<_>>();
+    let front = covered(window, &edges(front), (HEIGHT, WIDTH));
+    let behind = covered(window, &edges(behind), (HEIGHT, WIDTH));
     let mut out = Vec::with_capacity(HEIGHT * WIDTH * CHANNELS);
+    let colours = resized(picture, window, (HEIGHT, WIDTH));
+    for (colour, (front, behind)) in colours.iter().zip(front.iter().zip(&behind)) {
+        out.extend_from_slice(colour);
+        out.extend_from_slice(&[*front, *behind]);
+    }
+    out
+}
+
+/// The window of a box in the middle of a square, and how much of each pixel is to be seen: nothing beyond the window and the
+/// picture, nor of what `hidden` covers. Shapes `(side, side)`; colours go from -1 to 1.
+pub(crate) fn square(
+    picture: &Picture<'_>,
+    bounds: BoundingBox,
+    hidden: &[BoundingBox],
+    side: usize,
+) -> (Vec<[f32; 3]>, Vec<f32>) {
+    let tight = window(bounds.edges());
+    let (width, height) = (real(picture.width()), real(picture.height()));
+    let most = ((tight.right - tight.left) * width).max((tight.bottom - tight.top) * height);
+    let (x, y) = ((tight.left + tight.right) / 2.0, (tight.top + tight.bottom) / 2.0);
+    let (half_wide, half_tall) = (most / width / 2.0, most / height / 2.0);
+    let whole = Edges {
+        left: x - half_wide,
+        top: y - half_tall,
+        right: x + half_wide,
+        bottom: y + half_tall,
+    };
+    let shown = Edges {
+        left: tight.left.max(0.0),
+        top: tight.top.max(0.0),
+        right: tight.right.min(1.0),
+        bottom: tight.bottom.min(1.0),
+    };
+    let hidden: Vec<Edges> = hidden.iter().map(BoundingBox::edges).collect();
+    let hidden = covered(whole, &hidden, (side, side));
+    let shown = covered(whole, &[shown], (side, side));
+    let seen = shown.iter().zip(&hidden).map(|(shown, hidden)| shown * (1.0 - hidden)).collect();
+    (resized(picture, whole, (side, side)), seen)
+}
+
+/// A window as so many rows and columns; 0 beyond the picture's edge.
+fn resized(picture: &Picture<'_>, window: Edges, (rows, columns): (usize, usize)) -> Vec<[f32; 3]> {
+    let (width, height) = (picture.width(), picture.height());
+    let cells = rows * columns;
+    let rows = filters(window.top * real(height), window.bottom * real(height), rows, height);
+    let columns = filters(window.left * real(width), window.right * real(width), columns, width);
+    let mut out = Vec::with_capacity(cells);
     let mut line = vec![0.0_f32; width * 3];
-    for (y, row) in rows.iter().enumerate() {
+    for row in &rows {
         line.fill(0.0);
         let pixels = picture.rgb().chunks_exact(width * 3).skip(row.first);
         for (pixels, weight) in pixels.zip(&row.weights) {
@@ -51,7 +95,7 @@ pub fn crop(
                 *sum += weight * (f32::from(byte) / 127.5 - 1.0);
             }
         }
-        for (x, column) in columns.iter().enumerate() {
+        for column in &columns {
             let mut colour = [0.0_f32; 3];
             let pixels = line.as_chunks::<3>().0.iter().skip(column.first);
             for (pixel, weight) in pixels.zip(&column.weights) {
@@ -59,8 +103,7 @@ pub fn crop(
                     *sum += weight * value;
                 }
             }
-            out.extend_from_slice(&colour);
-            out.extend_from_slice(&[front[y * WIDTH + x], behind[y * WIDTH + x]]);
+            out.push(colour);
         }
     }
     out
@@ -99,14 +142,13 @@ fn filters(start: f64, end: f64, cells: usize, pixels: usize) -> Vec<Taps> {
 
 /// How much of each pixel of a window the boxes cover: of several, the one that covers most.
 ///
-/// Shape `(96, 64)`.
-fn covered(window: Edges, boxes: &[BoundingBox]) -> Vec<f32> {
+/// Shape `(rows, columns)`.
+fn covered(window: Edges, boxes: &[Edges], (rows, columns): (usize, usize)) -> Vec<f32> {
     let (wide, tall) = (window.right - window.left, window.bottom - window.top);
-    let mut out = vec![0.0_f32; HEIGHT * WIDTH];
-    for other in boxes {
-        let Edges { left, top, right, bottom } = other.edges();
-        let rows = parts((top - window.top) / tall, (bottom - window.top) / tall, HEIGHT);
-        let columns = parts((left - window.left) / wide, (right - window.left) / wide, WIDTH);
+    let mut out = vec![0.0_f32; rows * columns];
+    for Edges { left, top, right, bottom } in boxes {
+        let rows = parts((top - window.top) / tall, (bottom - window.top) / tall, rows);
+        let columns = parts((left - window.left) / wide, (right - window.left) / wide, columns);
         let cells = rows.iter().flat_map(|row| columns.iter().map(move |column| row * column));
         for (most, cell) in out.iter_mut().zip(cells) {
             *most = most.max(cell);

@@ -1,5 +1,8 @@
 //! What can go wrong between a picture and the verdict on it.
 
+use troupe_models::config::ConfigError;
+use troupe_models::error::ModelError;
+use troupe_models::tokenizer::TokenizerError;
 use troupe_models::weights::{Blame, WeightsError};
 use troupe_nn::NnError;
 
@@ -27,6 +30,15 @@ pub enum AuditError {
         /// What was there.
         found: String,
     },
+    /// A file beside the weights can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A model can't be built, or can't take its input.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tokenizer can't be made or used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The weights can't be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -54,8 +66,11 @@ impl AuditError {
     /// Whether the file is bad, or refused by policy.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Weights(error) => error.blame(),
+            Self::Weights(error) | Self::Model(ModelError::Weights(error)) => error.blame(),
             Self::Json { .. }
+            | Self::Config(_)
+            | Self::Model(_)
+            | Self::Tokenizer(_)
             | Self::Setting { .. }
             | Self::Layer(_)
             | Self::Tensor(_)

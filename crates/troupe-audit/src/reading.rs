@@ -13,6 +13,9 @@ use crate::config::{Head, JudgeConfig};
 /// The attribute that says what a person is.
 const ROLE: &str = "role";
 
+/// What a judge that is asked with the plan's words calls the nouns; no axis has this name.
+pub(crate) const NOUN: &str = "";
+
 /// Words by which a value of an attribute with `yes` and `no` says no.
 const NEGATIONS: [&str; 5] = ["no", "not", "none", "without", "never"];
 
@@ -22,7 +25,14 @@ pub(crate) struct Reader<'a> {
     axes: Vec<AxisReader<'a>>,
     /// The axes that can't be read.
     pub(crate) unread: Vec<Unread>,
-    role: Option<&'a Head>,
+    nouns: Option<Nouns<'a>>,
+}
+
+/// How nouns are told.
+#[derive(Debug)]
+struct Nouns<'a> {
+    attribute: &'a str,
+    known: Vec<&'a str>,
 }
 
 /// How an axis is read.
@@ -37,16 +47,36 @@ pub(crate) struct AxisReader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Goes through the axes of a plan.
-    pub(crate) fn new(plan: &'a ScenePlan, judge: &'a JudgeConfig) -> Self {
+    /// By the classes of a trained judge.
+    pub(crate) fn of_heads(plan: &'a ScenePlan, judge: &'a JudgeConfig) -> Self {
+        let role = judge.heads.iter().find(|head| head.name == ROLE);
+        let nouns = role.map(|head| Nouns {
+            attribute: &head.name,
+            known: head.values.iter().map(String::as_str).collect(),
+        });
+        Self::of(plan, nouns, |proof| AxisReader::of_heads(proof, judge))
+    }
+
+    /// By the plan's own words, of which each is asked for: what can be told is what there is another word for.
+    pub(crate) fn of_words(plan: &'a ScenePlan) -> Self {
+        let known = distinct_nouns(plan);
+        let nouns = (1 < known.len()).then_some(Nouns { attribute: NOUN, known });
+        Self::of(plan, nouns, AxisReader::of_words)
+    }
+
+    fn of(
+        plan: &'a ScenePlan,
+        nouns: Option<Nouns<'a>>,
+        read: impl Fn(&'a AxisProof) -> Result<AxisReader<'a>, String>,
+    ) -> Self {
         let (mut axes, mut unread) = (Vec::new(), Vec::new());
         for proof in &plan.axes {
-            match AxisReader::new(proof, judge) {
+            match read(proof) {
                 Ok(axis) => axes.push(axis),
                 Err(why) => unread.push(Unread { axis: proof.axis.clone(), why }),
             }
         }
-        Self { axes, unread, role: judge.heads.iter().find(|head| head.name == ROLE) }
+        Self { axes, unread, nouns }
     }
 
     /// How an axis is read, if it can be.
@@ -56,14 +86,41 @@ impl<'a> Reader<'a> {
 
     /// The attribute by which a noun is told, if the judge knows it.
     pub(crate) fn noun(&self, noun: &str) -> Option<&'a str> {
-        let role = self.role?;
-        let known = role.values.iter().any(|value| value.eq_ignore_ascii_case(noun));
-        known.then_some(role.name.as_str())
+        let nouns = self.nouns.as_ref()?;
+        let known = nouns.known.iter().any(|known| known.eq_ignore_ascii_case(noun));
+        known.then_some(nouns.attribute)
     }
 }
 
+/// The nouns of a plan, each once, in the order of its people.
+pub(crate) fn distinct_nouns(plan: &ScenePlan) -> Vec<&str> {
+    let mut nouns: Vec<&str> = Vec::new();
+    for subject in &plan.subjects {
+        if !nouns.iter().any(|it| it.eq_ignore_ascii_case(&subject.noun)) {
+            nouns.push(&subject.noun);
+        }
+    }
+    nouns
+}
+
 impl<'a> AxisReader<'a> {
-    fn new(proof: &'a AxisProof, judge: &'a JudgeConfig) -> Result<Self, String> {
+    /// Every value by its own name.
+    fn of_words(proof: &'a AxisProof) -> Result<Self, String> {
+        let values = &proof.values;
+        if values.len() < 2 {
+            return Err("has no second value from which the judge could tell the first".to_owned());
+        }
+        for (at, value) in values.iter().enumerate() {
+            if let Some(other) = values[..at].iter().find(|other| other.phrase == value.phrase) {
+                let (one, other) = (&other.name, &value.name);
+                return Err(format!("`{one}` and `{other}` have the same phrase"));
+            }
+        }
+        let values = values.iter().map(|value| (value.name.as_str(), value.name.as_str()));
+        Ok(Self { axis: &proof.axis, attribute: &proof.axis, values: values.collect() })
+    }
+
+    fn of_heads(proof: &'a AxisProof, judge: &'a JudgeConfig) -> Result<Self, String> {
         let said = words(&proof.axis);
         let attributes = judge.heads.iter().skip(1).filter(|head| head.name != ROLE);
         let mut named = attributes.clone().filter(|head| said.contains(&head.name));
@@ -187,14 +244,14 @@ mod tests {
     #[track_caller]
     fn check(axis: &str, values: Vec<ValueDefinition>, meant: &[&str]) {
         let (proof, judge) = (proof(axis, values), judge());
-        let reader = AxisReader::new(&proof, &judge).unwrap();
+        let reader = AxisReader::of_heads(&proof, &judge).unwrap();
         let found: Vec<&str> = reader.values.iter().map(|(_, word)| *word).collect();
         assert_eq!(found, meant);
     }
 
     #[track_caller]
     fn refused(axis: &str, values: Vec<ValueDefinition>, part: &str) {
-        let why = AxisReader::new(&proof(axis, values), &judge()).unwrap_err();
+        let why = AxisReader::of_heads(&proof(axis, values), &judge()).unwrap_err();
         assert!(why.contains(part), "{why}");
     }
 

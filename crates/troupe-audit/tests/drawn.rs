@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::ImageReader;
-use troupe_audit::{Judge, Picture, audit};
+use troupe_audit::{Judge, Picture, TrainedJudge, audit};
 use troupe_core::audit::{Audit, JudgedBy, Presence, SubjectAudit, Verdict};
 use troupe_core::document;
 use troupe_core::layout::Layout;
@@ -21,7 +21,9 @@ fn judge() -> Judge {
     let config = fs::read(folder.join("first.json")).unwrap();
     let weights = fs::read(folder.join("first.safetensors")).unwrap();
     let weights = Weights::new("first", Arc::new(weights)).unwrap();
-    Judge::load(TextFile { name: "first", bytes: &config }, &weights).unwrap()
+    Judge::Trained(
+        TrainedJudge::load(TextFile { name: "first", bytes: &config }, &weights).unwrap(),
+    )
 }
 
 /// Three runners: dark, medium light and light.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use troupe_audit::{Answer, Judge, Picture, crop};
+use troupe_audit::{Answer, Picture, TrainedJudge, crop};
 use troupe_core::audit::Presence;
 use troupe_core::region::{BoundingBox, Placed};
 use troupe_models::config::TextFile;
@@ -45,12 +45,12 @@ fn scene() -> Scene {
     Scene { placed: placed.collect(), golden, rgb }
 }
 
-fn judge(name: &str) -> Judge {
+fn judge(name: &str) -> TrainedJudge {
     let path = |extension: &str| golden_path(&format!("judge/{name}.{extension}"));
     let weights = fs::read(path("safetensors")).unwrap();
     let weights = Weights::new("judge.safetensors", Arc::new(weights)).unwrap();
     let config = fs::read(path("json")).unwrap();
-    Judge::load(TextFile { name: "judge.json", bytes: &config }, &weights).unwrap()
+    TrainedJudge::load(TextFile { name: "judge.json", bytes: &config }, &weights).unwrap()
 }
 
 #[test]

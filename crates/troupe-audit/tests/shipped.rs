@@ -6,17 +6,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use troupe_audit::{Judge, Picture};
+use troupe_audit::{Picture, TrainedJudge};
 use troupe_core::region::{BoundingBox, Placed};
 use troupe_models::config::TextFile;
 use troupe_models::weights::Weights;
 
-fn judge(name: &str) -> Judge {
+fn judge(name: &str) -> TrainedJudge {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/starter/judge");
     let config = fs::read(folder.join(format!("{name}.json"))).unwrap();
     let weights = fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
     let weights = Weights::new(name, Arc::new(weights)).unwrap();
-    Judge::load(TextFile { name, bytes: &config }, &weights).unwrap()
+    TrainedJudge::load(TextFile { name, bytes: &config }, &weights).unwrap()
 }
 
 #[test]

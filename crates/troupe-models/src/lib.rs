@@ -3,7 +3,9 @@
 pub mod checkpoint;
 pub mod clip;
 pub mod config;
+pub mod contrastive;
 pub mod embedding;
+mod encoder;
 pub mod error;
 pub mod hash;
 pub mod lora;

@@ -9,6 +9,7 @@
 
 mod built_in;
 mod files;
+mod unigram;
 
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
@@ -20,6 +21,7 @@ use tokenizers::{AddedToken, normalizers::replace::ReplacePattern};
 
 pub use self::files::TokenizerConfig;
 use self::files::{Vocabulary, shortened};
+pub use self::unigram::UnigramTokenizer;
 use crate::config::{ConfigError, TextFile};
 
 /// The words of a text, from transformers' `CLIPTokenizer`; what lies between them is dropped.

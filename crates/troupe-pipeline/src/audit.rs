@@ -1,9 +1,11 @@
 //! Finished pictures to audits: the judge's files, one picture, and all of a run.
 
+mod zero_shot;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use troupe_audit::{Judge, Measured, Picture, Tallies};
+use troupe_audit::{Judge, Measured, Picture, Tallies, TrainedJudge};
 use troupe_core::audit::{Audit, JudgedBy};
 use troupe_core::layout::Layout;
 use troupe_models::config::TextFile;
@@ -77,14 +79,31 @@ impl Which {
 }
 
 impl Examiner {
-    /// Loads a judge by its name or folder.
+    /// Loads a judge by its name or folder: a pair of trained ones, or a model that is asked with words.
     ///
     /// # Errors
     ///
-    /// If it isn't there, isn't what the manifest means, or can't be read.
-    pub fn load(manifest: &Manifest, name: &str, which: Which) -> Result<Self, PipelineError> {
+    /// If it isn't there, isn't what the manifest means, or can't be read, or if a second one is wanted of a model that has none.
+    pub fn load(
+        manifest: &Manifest,
+        name: &str,
+        which: Which,
+        margin: f64,
+    ) -> Result<Self, PipelineError> {
         let found = manifest.judge(name)?;
         let stem = which.stem();
+        if zero_shot::is(&found.path) {
+            if which == Which::Second {
+                return Err(PipelineError::Usage(format!(
+                    "the judge `{}` is one model, and there is no second of it",
+                    found.name
+                )));
+            }
+            let (judge, hash) = zero_shot::load(&found, margin)?;
+            let by = JudgedBy { name: found.name, hash: shortened(&hash) };
+            let painters = found.entry.map(|entry| entry.painters).unwrap_or_default();
+            return Ok(Self { judge: Judge::ZeroShot(judge), by, which, painters });
+        }
         let (config, weights) = (format!("{stem}.json"), format!("{stem}.safetensors"));
         found.check(&config)?;
         let config = found.path.join(config);
@@ -96,9 +115,9 @@ impl Examiner {
         let weights = Weights::new(&path.display().to_string(), bytes)
             .map_err(troupe_audit::AuditError::from)?;
         let config = config.display().to_string();
-        let judge = Judge::load(TextFile { name: &config, bytes: text.as_bytes() }, &weights)?;
-        let hash = hash.chars().take(10).collect();
-        let by = JudgedBy { name: format!("{} {stem}", found.name), hash };
+        let config = TextFile { name: &config, bytes: text.as_bytes() };
+        let judge = Judge::Trained(TrainedJudge::load(config, &weights)?);
+        let by = JudgedBy { name: format!("{} {stem}", found.name), hash: shortened(&hash) };
         let painters = found.entry.map(|entry| entry.painters).unwrap_or_default();
         Ok(Self { judge, by, which, painters })
     }
@@ -119,7 +138,7 @@ impl Examiner {
             "auto" => who_knows(manifest, painter),
             name => Some(name),
         };
-        name.map(|name| Self::load(manifest, name, which)).transpose()
+        name.map(|name| Self::load(manifest, name, which, audit.margin)).transpose()
     }
 
     /// The judge for a picture or a run folder: the one that the configuration names, else one that knows the painter, else
@@ -135,7 +154,7 @@ impl Examiner {
         which: Which,
     ) -> Result<Self, PipelineError> {
         if !["auto", "none"].contains(&audit.judge.as_str()) {
-            return Self::load(manifest, &audit.judge, which);
+            return Self::load(manifest, &audit.judge, which, audit.margin);
         }
         let image = if path.is_dir() {
             run::pictures(path)?.into_iter().map(|it| it.join("image.png")).find(|it| it.is_file())
@@ -145,7 +164,7 @@ impl Examiner {
         let record = image.and_then(|image| inspect::picture(&image).ok());
         let knows = record.and_then(|it| who_knows(manifest, &it.model.name));
         let first = || manifest.judge.first().map_or("starter", |entry| entry.name.as_str());
-        Self::load(manifest, knows.unwrap_or_else(first), which)
+        Self::load(manifest, knows.unwrap_or_else(first), which, audit.margin)
     }
 
     /// Judges a picture by the layout from which it was painted.
@@ -248,6 +267,11 @@ impl Examiner {
             ));
         }
     }
+}
+
+/// What of a hash says whose weights they are.
+fn shortened(hash: &str) -> String {
+    hash.chars().take(10).collect()
 }
 
 /// The judge who knows a painter, by name.

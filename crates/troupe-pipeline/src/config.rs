@@ -289,11 +289,13 @@ impl SubjectRule {
 }
 
 /// How pictures are looked at afterwards.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {
     /// The judge: a name in the manifest or a folder, "auto" for one that knows the painter, or "none".
     pub judge: String,
+    /// By how much more probable the likeliest answer of CLIP or SigLIP must be than the second: 0 to 1.
+    pub margin: f64,
 }
 
 /// What is of the whole run.

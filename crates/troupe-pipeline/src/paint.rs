@@ -7,7 +7,7 @@ mod loras;
 mod network;
 mod record;
 mod second_pass;
-mod texts;
+pub(crate) mod texts;
 mod watch;
 
 use std::path::{Path, PathBuf};

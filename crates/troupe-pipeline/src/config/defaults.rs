@@ -50,7 +50,7 @@ impl Default for PaintConfig {
 
 impl Default for AuditConfig {
     fn default() -> Self {
-        Self { judge: "auto".to_owned() }
+        Self { judge: "auto".to_owned(), margin: 0.2 }
     }
 }
 

@@ -166,7 +166,8 @@ const LORA: Takes = Takes::Table(&[
     ),
 ]);
 
-const AUDIT: Takes = Takes::Table(&[key("judge", Takes::Text)]);
+const AUDIT: Takes =
+    Takes::Table(&[key("judge", Takes::Text), key("margin", Takes::Number(0.0, 1.0))]);
 
 const RUN: Takes = Takes::Table(&[
     key("seed", Takes::Whole(0, i64::MAX.unsigned_abs())),

@@ -13,15 +13,15 @@ const LARGEST_TEXT: u64 = 16 << 20;
 
 /// A text file and its name.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(crate) struct Named {
     /// A path inside of the model's folder, or what else a person finds it by.
-    pub(super) name: String,
-    pub(super) text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 /// The texts of a tokenizer's folder.
-pub(super) struct TokenizerTexts {
-    pub(super) config: Option<Named>,
+pub(crate) struct TokenizerTexts {
+    pub(crate) config: Option<Named>,
     vocabulary: Vocabulary,
 }
 
@@ -33,24 +33,24 @@ enum Vocabulary {
 
 impl Named {
     /// Reads a file of a model's folder.
-    pub(super) fn read(model: &Path, name: String) -> Result<Self, ManifestError> {
+    pub(crate) fn read(model: &Path, name: String) -> Result<Self, ManifestError> {
         let text = text(&model.join(&name))?;
         Ok(Self { name, text })
     }
 
-    fn read_optional(model: &Path, name: String) -> Result<Option<Self>, ManifestError> {
+    pub(crate) fn read_optional(model: &Path, name: String) -> Result<Option<Self>, ManifestError> {
         if model.join(&name).exists() { Self::read(model, name).map(Some) } else { Ok(None) }
     }
 
-    pub(super) fn file(&self) -> TextFile<'_> {
+    pub(crate) fn file(&self) -> TextFile<'_> {
         TextFile { name: &self.name, bytes: self.text.as_bytes() }
     }
 }
 
 impl TokenizerTexts {
-    /// Reads a tokenizer of a model's folder; it is in a folder of its own there.
-    pub(super) fn read(model: &Path, folder: &str) -> Result<Self, ManifestError> {
-        let name = |file: &str| format!("{folder}/{file}");
+    /// Reads a tokenizer of a model's folder; it is in a folder of its own there, or beside the weights (`""`).
+    pub(crate) fn read(model: &Path, folder: &str) -> Result<Self, ManifestError> {
+        let name = |file: &str| format!("{folder}/{file}").trim_start_matches('/').to_owned();
         let config = Named::read_optional(model, name("tokenizer_config.json"))?;
         let vocabulary = match Named::read_optional(model, name("tokenizer.json"))? {
             Some(whole) => Vocabulary::Whole(whole),
@@ -62,7 +62,7 @@ impl TokenizerTexts {
         Ok(Self { config, vocabulary })
     }
 
-    pub(super) fn files(&self) -> TokenizerFiles<'_> {
+    pub(crate) fn files(&self) -> TokenizerFiles<'_> {
         match &self.vocabulary {
             Vocabulary::Whole(whole) => TokenizerFiles::Whole(whole.file()),
             Vocabulary::Pair { vocabulary, merges } => {
@@ -73,7 +73,7 @@ impl TokenizerTexts {
 }
 
 /// Reads a text file of a model.
-pub(super) fn text(path: &Path) -> Result<String, ManifestError> {
+pub(crate) fn text(path: &Path) -> Result<String, ManifestError> {
     Ok(files::read_text(path, LARGEST_TEXT)?)
 }
 

@@ -159,3 +159,43 @@ fn a_person_is_given_another_value() {
         refuses(&place, &["paint", "image.png", "--set", change, "-o", "x.png"], 2, &[says]);
     }
 }
+
+/// A folder with a small CLIP model of random weights.
+fn words(place: &Place) {
+    fs::create_dir(place.path("words")).unwrap();
+    let golden = repository().join("tests/golden");
+    for name in ["contrastive/clip/config.json", "contrastive/clip/model.safetensors"] {
+        let file = name.rsplit('/').next().unwrap();
+        fs::copy(golden.join(name), place.path("words").join(file)).unwrap();
+    }
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(golden.join("clip").join(name), place.path("words").join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_picture_of_any_style_is_judged_with_words() {
+    let place = drawn();
+    words(&place);
+    let call = ["audit", "scene.png", "--layout", "layout.json", "--judge", "words"];
+    let said: Value =
+        serde_json::from_str(&place.succeed(&[&call[..], &["--json"]].concat())).unwrap();
+    assert_eq!(said["judge"]["name"], "words");
+    let values: Vec<&Value> = said["subjects"][0]["values"].as_array().unwrap().iter().collect();
+    assert_eq!(values.len(), 3);
+    // Nothing is sure where all of the probability is wanted.
+    place.write("pipeline.toml", b"[audit]\njudge = \"words\"\nmargin = 1.0\n");
+    let call = ["audit", "scene.png", "--layout", "layout.json", "--json"];
+    let said: Value = serde_json::from_str(&place.succeed(&call)).unwrap();
+    assert_eq!(
+        (&said["judge"]["name"], &said["subjects"][0]["presence"]),
+        (&json!("words"), &json!("not_sure"))
+    );
+
+    let second = [&call[..], &["--second"]].concat();
+    refuses(&place, &second, 2, &["the judge `words` is one model, and there is no second of it"]);
+    fs::remove_file(place.path("words/model.safetensors")).unwrap();
+    refuses(&place, &call, 3, &["model.safetensors"]);
+    place.write("words/config.json", b"{\"model_type\": \"siglip2\"}");
+    refuses(&place, &call, 3, &["model_type siglip2, and clip or siglip was wanted"]);
+}

@@ -1,0 +1,369 @@
+//! A judge for pictures of any style: CLIP or SigLIP, asked which of several texts a box shows the most.
+//!
+//! The texts are the plan's own phrases ("a photo of a doctor with dark skin"), one for each value of an axis, as zero-shot
+//! classification does it (Radford et al. 2021, arXiv:2103.00020, section 3.1). The cosines of a box and the texts, times the
+//! model's own scale, make probabilities. A lead over the second that is below the margin is no answer: how large it should be
+//! depends on the model and the pictures, and is found by looking at some.
+//!
+//! A box is seen in a square, as these models want it: all of it and the margin that a crop has, on grey, without what
+//! is in front of it. What was planned of a person it hears only by the noun, which is in every text.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{Device, Tensor};
+use serde::Deserialize;
+use troupe_core::audit::Presence;
+use troupe_core::plan::{ScenePlan, Subject, ValueDefinition};
+use troupe_core::region::{BoundingBox, Placed};
+use troupe_models::config::TextFile;
+use troupe_models::contrastive::{Contrastive, ContrastiveConfig, Family};
+use troupe_models::tokenizer::{Tokenizer, UnigramTokenizer};
+use troupe_models::weights::Weights;
+
+use crate::crop::square;
+use crate::error::AuditError;
+use crate::judge::{Answer, Finding, Judgement, Picture, neighbours};
+use crate::reading::{NOUN, distinct_nouns};
+
+/// The pictures that are looked at at a time.
+const BATCH: usize = 8;
+
+/// The texts whose directions are kept at most; a batch has as many as its people have nouns times values.
+const KEPT: usize = 4096;
+
+/// What says how many people there are, in the order of [`NUMBERS`].
+const PRESENCE: [&str; 3] = [
+    "a photo of an empty place without people",
+    "a photo of one person",
+    "a photo of two people side by side",
+];
+const NUMBERS: [Presence; 3] = [Presence::Nobody, Presence::One, Presence::More];
+
+/// The files of a model, as transformers writes them; all of them untrusted.
+#[derive(Debug)]
+pub struct ZeroShotFiles<'a> {
+    /// `config.json`.
+    pub config: TextFile<'a>,
+    /// `preprocessor_config.json`, if there is one.
+    pub preprocessor: Option<TextFile<'a>>,
+    /// What makes ids of texts.
+    pub tokenizer: TextTokenizer,
+    /// `model.safetensors`.
+    pub weights: Weights,
+}
+
+/// The tokenizer of a model.
+#[derive(Debug)]
+pub enum TextTokenizer {
+    /// CLIP's.
+    Clip(Tokenizer),
+    /// SigLIP's.
+    SigLip(UnigramTokenizer),
+}
+
+/// A loaded model, ready to be asked.
+#[derive(Debug)]
+pub struct ZeroShotJudge {
+    model: Contrastive,
+    tokenizer: TextTokenizer,
+    colours: Colours,
+    margin: f32,
+    /// The directions of texts that were asked before.
+    known: Mutex<BTreeMap<String, Vec<f32>>>,
+}
+
+/// What is taken from colours between 0 and 1, and by what the rest is divided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Colours {
+    mean: [f32; 3],
+    deviation: [f32; 3],
+}
+
+#[derive(Deserialize)]
+struct Preprocessor {
+    image_mean: Option<[f32; 3]>,
+    image_std: Option<[f32; 3]>,
+}
+
+impl ZeroShotJudge {
+    /// Takes the files of a model, and by how much the likeliest answer must be likelier than the second.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be used, they don't belong together, or a tensor is missing or of another shape.
+    pub fn load(files: ZeroShotFiles<'_>, margin: f32) -> Result<Self, AuditError> {
+        let config = ContrastiveConfig::from_json(files.config)?;
+        let wrong = |key: &str, wanted: String, found: String| AuditError::Setting {
+            file: files.config.name.to_owned(),
+            key: key.to_owned(),
+            wanted,
+            found,
+        };
+        let (family, ids) = match &files.tokenizer {
+            TextTokenizer::Clip(it) => (Family::Clip, it.vocabulary_size()),
+            TextTokenizer::SigLip(it) => (Family::SigLip, it.vocabulary_size()),
+        };
+        if family != config.family() {
+            let (wanted, found) = (format!("{family:?}, as the tokenizer is"), config.family());
+            return Err(wrong("the family", wanted, format!("{found:?}")));
+        }
+        // SigLIP's last ids are of no piece.
+        if config.vocabulary() < ids {
+            let wanted = format!("at least {ids}, as the tokenizer has");
+            return Err(wrong("vocab_size", wanted, config.vocabulary().to_string()));
+        }
+        let colours = Colours::of(files.preprocessor, family)?;
+        let model = Contrastive::new(config, &files.weights)?;
+        let (tokenizer, known) = (files.tokenizer, Mutex::default());
+        Ok(Self { model, tokenizer, colours, margin, known })
+    }
+
+    /// Judges every box of a layout, knowing of the others; a box for each person of the plan.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor library fails.
+    pub(crate) fn judge(
+        &self,
+        picture: &Picture<'_>,
+        placed: &[Placed],
+        plan: &ScenePlan,
+    ) -> Result<Vec<Judgement>, AuditError> {
+        let boxes: Vec<(BoundingBox, Vec<BoundingBox>)> =
+            (0..placed.len()).map(|at| (placed[at].bounds, neighbours(placed, at).0)).collect();
+        let seen = self.look(picture, &boxes)?;
+        let mut judgements = Vec::with_capacity(seen.len());
+        for (seen, subject) in seen.iter().zip(&plan.subjects) {
+            let mut judgement = self.presence(seen)?;
+            judgement.attributes = self.attributes(seen, plan, subject)?;
+            judgements.push(judgement);
+        }
+        Ok(judgements)
+    }
+
+    /// Judges parts of the picture where nobody was planned; `others` are the boxes of everybody.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor library fails.
+    pub(crate) fn judge_elsewhere(
+        &self,
+        picture: &Picture<'_>,
+        parts: &[BoundingBox],
+        others: &[BoundingBox],
+    ) -> Result<Vec<Judgement>, AuditError> {
+        let parts: Vec<_> = parts.iter().map(|&part| (part, others.to_vec())).collect();
+        self.look(picture, &parts)?.iter().map(|seen| self.presence(seen)).collect()
+    }
+
+    fn presence(&self, seen: &[f32]) -> Result<Judgement, AuditError> {
+        let (best, confidence) = self.choose(seen, &PRESENCE.map(str::to_owned))?;
+        let presence = best.and_then(|it| NUMBERS.get(it).copied()).unwrap_or(Presence::NotSure);
+        Ok(Judgement { presence, confidence, attributes: Vec::new() })
+    }
+
+    fn attributes(
+        &self,
+        seen: &[f32],
+        plan: &ScenePlan,
+        subject: &Subject,
+    ) -> Result<Vec<Finding>, AuditError> {
+        let finding = |attribute: &str, names: &[&str], texts: &[String]| {
+            let (best, confidence) = self.choose(seen, texts)?;
+            let name = best.and_then(|it| names.get(it));
+            let answer = name.map_or(Answer::NotSure, |it| Answer::Value((*it).to_owned()));
+            Ok::<_, AuditError>(Finding { attribute: attribute.to_owned(), answer, confidence })
+        };
+        let mut findings = Vec::new();
+        let nouns = distinct_nouns(plan);
+        if 1 < nouns.len() {
+            let texts: Vec<String> = nouns.iter().map(|noun| photo(noun)).collect();
+            findings.push(finding(NOUN, &nouns, &texts)?);
+        }
+        for assigned in &subject.values {
+            let Some(proof) = plan.axes.iter().find(|it| it.axis == assigned.axis) else {
+                continue;
+            };
+            let names: Vec<&str> = proof.values.iter().map(|it| it.name.as_str()).collect();
+            let texts: Vec<String> =
+                proof.values.iter().map(|it| text(&subject.noun, it)).collect();
+            findings.push(finding(&proof.axis, &names, &texts)?);
+        }
+        Ok(findings)
+    }
+
+    /// The directions of windows, each without what hides of it.
+    fn look(
+        &self,
+        picture: &Picture<'_>,
+        windows: &[(BoundingBox, Vec<BoundingBox>)],
+    ) -> Result<Vec<Vec<f32>>, AuditError> {
+        let side = self.model.config().side();
+        let mut directions = Vec::with_capacity(windows.len());
+        for batch in windows.chunks(BATCH) {
+            let mut pixels = Vec::with_capacity(batch.len() * side * side * 3);
+            for (bounds, hidden) in batch {
+                let (colours, seen) = square(picture, *bounds, hidden, side);
+                for (colour, seen) in colours.iter().zip(&seen) {
+                    pixels.extend(self.colours.normalised(*colour).map(|it| it * seen));
+                }
+            }
+            let shape = (batch.len(), side, side, 3);
+            let pixels = Tensor::from_vec(pixels, shape, &Device::Cpu)?;
+            directions.append(&mut self.model.pictures(&pixels)?.to_vec2()?);
+        }
+        Ok(directions)
+    }
+
+    /// Which of some texts a direction is nearest to, if by enough, and how probable that one is.
+    fn choose(&self, seen: &[f32], texts: &[String]) -> Result<(Option<usize>, f32), AuditError> {
+        let directions = self.directions(texts)?;
+        let cosine = |it: &Vec<f32>| it.iter().zip(seen).map(|(a, b)| a * b).sum::<f32>();
+        let logits = directions.iter().map(|it| self.model.scale() * cosine(it));
+        Ok(answer(&logits.collect::<Vec<_>>(), self.margin))
+    }
+
+    fn directions(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, AuditError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if KEPT < known.len() + texts.len() {
+            known.clear();
+        }
+        for text in texts {
+            if !known.contains_key(text) {
+                let rows = self.model.texts(&[self.ids(text)?])?.to_vec2::<f32>()?;
+                known.insert(text.clone(), rows.into_iter().next().unwrap_or_default());
+            }
+        }
+        Ok(texts.iter().filter_map(|text| known.get(text).cloned()).collect())
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<u32>, AuditError> {
+        let length = self.model.config().positions();
+        match &self.tokenizer {
+            TextTokenizer::SigLip(tokenizer) => Ok(tokenizer.encode(text, length)?),
+            TextTokenizer::Clip(tokenizer) => {
+                let marks = tokenizer.marks();
+                let mut ids = vec![marks.start];
+                let room = length.saturating_sub(2);
+                ids.extend(tokenizer.words(text)?.into_iter().take(room));
+                ids.push(marks.end);
+                // What follows the end isn't heard, and mustn't be taken for it.
+                ids.resize(length, marks.end);
+                Ok(ids)
+            }
+        }
+    }
+}
+
+impl Colours {
+    fn of(file: Option<TextFile<'_>>, family: Family) -> Result<Self, AuditError> {
+        let default = match family {
+            Family::Clip => Self {
+                mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+                deviation: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            },
+            Family::SigLip => Self { mean: [0.5; 3], deviation: [0.5; 3] },
+        };
+        let Some(file) = file else { return Ok(default) };
+        let said: Preprocessor = serde_json::from_slice(file.bytes)
+            .map_err(|source| AuditError::Json { file: file.name.to_owned(), source })?;
+        let it = Self {
+            mean: said.image_mean.unwrap_or(default.mean),
+            deviation: said.image_std.unwrap_or(default.deviation),
+        };
+        let sound = it.mean.iter().all(|it| it.is_finite())
+            && it.deviation.iter().all(|it| it.is_finite() && 0.0 < *it);
+        if !sound {
+            return Err(AuditError::Setting {
+                file: file.name.to_owned(),
+                key: "image_std".to_owned(),
+                wanted: "three numbers above 0".to_owned(),
+                found: format!("{:?}", it.deviation),
+            });
+        }
+        Ok(it)
+    }
+
+    /// Of a colour from -1 to 1.
+    fn normalised(&self, colour: [f32; 3]) -> [f32; 3] {
+        let mut at = 0;
+        colour.map(|it| {
+            let channel = at;
+            at += 1;
+            (it.midpoint(1.0) - self.mean[channel]) / self.deviation[channel]
+        })
+    }
+}
+
+/// The likeliest of some logits, if its probability leads by the margin, and that probability; of equals, the first. Logits that
+/// are no numbers are no answer.
+fn answer(logits: &[f32], margin: f32) -> (Option<usize>, f32) {
+    let mut order: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let Some(&(best, most)) = order.first() else { return (None, 0.0) };
+    let sum: f32 = logits.iter().map(|it| (it - most).exp()).sum();
+    let confidence = 1.0 / sum;
+    if !confidence.is_finite() {
+        return (None, 0.0);
+    }
+    let second = order.get(1).map_or(0.0, |(_, it)| (it - most).exp() / sum);
+    ((margin <= confidence - second).then_some(best), confidence)
+}
+
+/// What a value is asked by.
+fn text(noun: &str, value: &ValueDefinition) -> String {
+    match value.phrase.split_once("{noun}") {
+        Some((before, after)) => photo(format!("{before}{noun}{after}").trim()),
+        None => photo(format!("{noun} {}", value.phrase).trim()),
+    }
+}
+
+fn photo(what: &str) -> String {
+    let vowel = what.starts_with(|it: char| "aeiouAEIOU".contains(it));
+    format!("a photo of {} {what}", if vowel { "an" } else { "a" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_leads_by_the_margin_or_is_none() {
+        let logits = [0.0, 2.0, 1.0]; // Probabilities 0.09, 0.665 and 0.245.
+        assert_eq!(answer(&logits, 0.4).0, Some(1));
+        assert_eq!(answer(&logits, 0.45).0, None);
+        assert!((answer(&logits, 0.4).1 - 0.665_241).abs() < 1e-5);
+        assert_eq!(answer(&[1.0, 1.0], 0.0), (Some(0), 0.5));
+        for logits in [vec![f32::NAN, 1.0], vec![f32::INFINITY, 0.0], vec![]] {
+            assert_eq!(answer(&logits, 0.0), (None, 0.0), "{logits:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_asked_for_by_their_phrases() {
+        let value = |phrase: &str| {
+            let (name, phrase) = ("name".to_owned(), phrase.to_owned());
+            ValueDefinition { name, phrase, also: Vec::new(), stature: None }
+        };
+        let asked = |noun, phrase| text(noun, &value(phrase));
+        assert_eq!(asked("doctor", "with dark skin"), "a photo of a doctor with dark skin");
+        assert_eq!(asked("doctor", "older {noun}"), "a photo of an older doctor");
+        assert_eq!(asked("artist", ""), "a photo of an artist");
+    }
+
+    #[test]
+    fn colours_are_those_of_the_family_or_the_file() {
+        let read = |text: &str| {
+            let file = TextFile { name: "preprocessor_config.json", bytes: text.as_bytes() };
+            Colours::of(Some(file), Family::SigLip)
+        };
+        let it = Colours::of(None, Family::SigLip).unwrap();
+        assert_eq!(it.normalised([-1.0, 0.0, 1.0]), [-1.0, 0.0, 1.0]);
+        let said = read(r#"{"image_mean": [0, 0.5, 1], "image_std": [1, 2, 4]}"#).unwrap();
+        assert_eq!(said.normalised([1.0, 1.0, 1.0]), [1.0, 0.25, 0.0]);
+        assert_eq!(read("{}").unwrap(), it);
+        let error = read(r#"{"image_std": [1, 0, 1]}"#).unwrap_err().to_string();
+        assert!(error.contains("three numbers above 0"), "{error}");
+    }
+}
