@@ -30,6 +30,8 @@ import crop
 GOLDEN = ROOT / "tests" / "golden" / "contrastive"
 SCENE = ROOT / "tests" / "golden" / "audit"
 PRESENCE = ["a photo of an empty place without people", "a photo of one person", "a photo of two people side by side"]
+NOUNS = ["a photo of a runner", "a photo of a doctor"]
+GENDERS = {who + "s": [f"a photo of a woman {who}", f"a photo of a man {who}"] for who in ("runner", "doctor")}
 COLOURS = {"clip": ([.48145466, .4578275, .40821073], [.26862954, .26130258, .27577711]), "siglip": ([.5] * 3, [.5] * 3)}
 LENGTH = 64
 
@@ -40,10 +42,10 @@ def make_tokenizer(folder):
     prompts = [prompt(dice) for _ in range(150)]
     with tempfile.TemporaryDirectory() as work:
         corpus = Path(work) / "corpus.txt"
-        corpus.write_text("\n".join(prompts + [it for it in HARD if len(it) < 80]).lower())
+        corpus.write_text("\n".join(prompts).lower())
         # As SigLIP's: padding and end are one token, nothing marks a beginning.
         sentencepiece.SentencePieceTrainer.train(
-            input=str(corpus), model_prefix=f"{work}/spiece", vocab_size=200, hard_vocab_limit=False, model_type="unigram", num_threads=1, minloglevel=2,
+            input=str(corpus), model_prefix=f"{work}/spiece", vocab_size=160, hard_vocab_limit=False, model_type="unigram", num_threads=1, minloglevel=2,
             unk_id=2, eos_id=1, bos_id=-1, pad_id=0, pad_piece="<pad>", normalization_rule_name="nmt_nfkc")
         tokenizer = SiglipTokenizer(f"{work}/spiece.model", model_max_length=LENGTH)
         pieces = tokenizer.sp_model
@@ -75,7 +77,8 @@ def layout():
 def questions():
     """Every text that a judge asks of the scene: how many are there, and each value of each axis that has several."""
     axes = [it for it in layout()["plan"]["axes"] if 1 < len(it["values"])]
-    return PRESENCE + [f"a photo of a runner {value['phrase']}" for axis in axes for value in axis["values"]]
+    return [*PRESENCE, *NOUNS, *GENDERS["runners"], *GENDERS["doctors"],
+            *(f"a photo of a runner {value['phrase']}" for axis in axes for value in axis["values"])]
 
 
 def square(image, box, hidden, side):
@@ -118,14 +121,14 @@ def verdicts(name, model, side, ids):
             cosines = (found.image_embeds @ found.text_embeds.T)[0]
             return [round(it, 6) for it in (cosines * model.logit_scale.exp()).softmax(0).tolist()]
 
-        said.append({"presence": ask(PRESENCE), **{
+        said.append({"presence": ask(PRESENCE), "nouns": ask(NOUNS), **{f"{who} by gender": ask(GENDERS[who]) for who in GENDERS}, **{
             axis["axis"]: ask([f"a photo of a runner {it['phrase']}" for it in axis["values"]])
             for axis in plan["axes"] if 1 < len(axis["values"])}})
     (GOLDEN / name / "verdicts.json").write_text(json.dumps(said, indent=1) + "\n")
 
 
-def make(name, model, positions, vocabulary, side, end):
-    generator = torch.Generator().manual_seed(11)
+def make(name, model, positions, vocabulary, side, end, seed=11):
+    generator = torch.Generator().manual_seed(seed)
     randomise(model, generator)
     with torch.no_grad():
         model.logit_scale.fill_(2.5)
@@ -162,7 +165,8 @@ def main():
 
     # As the first files have it: the end is the largest id, whatever they say of it.
     clip = CLIPConfig(text_config=text("quick_gelu", 664, 77, eos_token_id=2), vision_config=vision("quick_gelu", image_size=24, patch_size=8), projection_dim=20)
-    model = make("clip", CLIPModel(clip), 77, 664, 24, 663)
+    # Seeds with which both see one person in each box: what they say of others is asked only then.
+    model = make("clip", CLIPModel(clip), 77, 664, 24, 663, 24)
     tokenizer = CLIPTokenizer.from_pretrained(ROOT / "tests" / "golden" / "clip")
     verdicts("clip", model, 24, {it: tokenizer(it, padding="max_length", max_length=77)["input_ids"] for it in questions()})
     clip = CLIPConfig(text_config=text("gelu", 60, 12, eos_token_id=59, projection_dim=99, layer_norm_eps=1e-3),
@@ -171,7 +175,7 @@ def main():
     vocabulary, ids = make_tokenizer(GOLDEN / "siglip")
     siglip = SiglipConfig(text_config=text("gelu_pytorch_tanh", vocabulary, LENGTH, projection_size=32),
                           vision_config=vision("gelu_pytorch_tanh", image_size=22, patch_size=5))
-    verdicts("siglip", make("siglip", SiglipModel(siglip), LENGTH, vocabulary, 22, 1), 22, ids)
+    verdicts("siglip", make("siglip", SiglipModel(siglip), LENGTH, vocabulary, 22, 1, 16), 22, ids)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ pub fn audit(
     let reader = judge.reader(plan);
     let placed = |it: &Placement| Placed { bounds: it.bounds, depth: it.depth };
     let placed: Vec<Placed> = layout.subjects.iter().map(placed).collect();
-    let judgements = judge.judge(picture, &placed, plan)?;
+    let judgements = judge.judge(picture, &placed, plan, &reader)?;
     let seen = plan.subjects.iter().zip(&judgements);
     let subjects = seen.map(|(subject, judged)| of_subject(&reader, plan, subject, judged));
     let boxes: Vec<BoundingBox> = placed.iter().map(|it| it.bounds).collect();

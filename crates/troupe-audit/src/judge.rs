@@ -34,8 +34,7 @@ pub struct Judgement {
     pub presence: Presence,
     /// The probability of the likeliest number, which is also the answer's.
     pub confidence: f32,
-    /// Every attribute, in the order of the configuration. They mean a person only where there is
-    /// one.
+    /// What can be told of the person. It means one only where there is one.
     pub attributes: Vec<Finding>,
 }
 
@@ -109,10 +108,11 @@ impl Judge {
         picture: &Picture<'_>,
         placed: &[Placed],
         plan: &ScenePlan,
+        reader: &Reader<'_>,
     ) -> Result<Vec<Judgement>, AuditError> {
         match self {
             Self::Trained(judge) => judge.judge(picture, placed),
-            Self::ZeroShot(judge) => judge.judge(picture, placed, plan),
+            Self::ZeroShot(judge) => judge.judge(picture, placed, plan, reader),
         }
     }
 

@@ -13,7 +13,10 @@ use crate::config::{Head, JudgeConfig};
 /// The attribute that says what a person is.
 const ROLE: &str = "role";
 
-/// What a judge that is asked with the plan's words calls the nouns; no axis has this name.
+/// The most values of an axis that are asked for, each of which is a text to be read.
+const MOST_VALUES: usize = 64;
+
+/// What a judge that is asked with the plan's words calls the nouns. An axis of this name couldn't be asked for.
 pub(crate) const NOUN: &str = "";
 
 /// Words by which a value of an attribute with `yes` and `no` says no.
@@ -107,13 +110,21 @@ impl<'a> AxisReader<'a> {
     /// Every value by its own name.
     fn of_words(proof: &'a AxisProof) -> Result<Self, String> {
         let values = &proof.values;
+        if proof.axis == NOUN {
+            return Err("has no name".to_owned());
+        }
         if values.len() < 2 {
             return Err("has no second value from which the judge could tell the first".to_owned());
         }
+        if MOST_VALUES < values.len() {
+            let found = values.len();
+            return Err(format!("has {found} values, and at most {MOST_VALUES} are asked for"));
+        }
         for (at, value) in values.iter().enumerate() {
-            if let Some(other) = values[..at].iter().find(|other| other.phrase == value.phrase) {
+            let asked = words(&value.phrase);
+            if let Some(other) = values[..at].iter().find(|it| words(&it.phrase) == asked) {
                 let (one, other) = (&other.name, &value.name);
-                return Err(format!("`{one}` and `{other}` have the same phrase"));
+                return Err(format!("`{one}` and `{other}` have the same words in their phrases"));
             }
         }
         let values = values.iter().map(|value| (value.name.as_str(), value.name.as_str()));
@@ -195,7 +206,7 @@ fn only_value<'a>(said: &[String], values: &'a [String]) -> Option<&'a str> {
 }
 
 /// The words of a text, in lower case; `{noun}` is none.
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let text = text.replace("{noun}", " ").to_lowercase();
     let words = text.split(|it: char| !it.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
@@ -270,6 +281,28 @@ mod tests {
         check("hair-colour", hair, &["red", "grey"]);
         let glasses = vec![value("bare", "without glasses", &[]), value("glasses", "", &[])];
         check("glasses", glasses, &["no", "yes"]);
+    }
+
+    #[test]
+    fn an_axis_that_is_asked_for_has_several_values_with_words_of_their_own() {
+        let read = |axis: &str, values: Vec<ValueDefinition>| {
+            AxisReader::of_words(&proof(axis, values)).map(|it| it.values.len())
+        };
+        let two =
+            || vec![value("dark", "with dark skin", &[]), value("light", "with light skin", &[])];
+        assert_eq!(read("tone", two()), Ok(2));
+        let same = vec![two().remove(0), value("ebony", "{noun} With dark skin!", &[])];
+        let many = (0..65).map(|at| value("it", &at.to_string(), &[])).collect();
+        let refusals = [("", two()), ("tone", same), ("tone", two().split_off(1)), ("tone", many)];
+        for ((axis, values), part) in refusals.into_iter().zip([
+            "no name",
+            "`dark` and `ebony`",
+            "no second",
+            "has 65 values",
+        ]) {
+            let why = read(axis, values).unwrap_err();
+            assert!(why.contains(part), "{why}");
+        }
     }
 
     #[test]

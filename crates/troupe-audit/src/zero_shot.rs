@@ -6,7 +6,8 @@
 //! depends on the model and the pictures, and is found by looking at some.
 //!
 //! A box is seen in a square, as these models want it: all of it and the margin that a crop has, on grey, without what
-//! is in front of it. What was planned of a person it hears only by the noun, which is in every text.
+//! is in front of it. What was planned of a person it hears only by the noun, which is in every text, but for words of it that say
+//! a value of the axis in question.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -24,12 +25,13 @@ use troupe_models::weights::Weights;
 use crate::crop::square;
 use crate::error::AuditError;
 use crate::judge::{Answer, Finding, Judgement, Picture, neighbours};
-use crate::reading::{NOUN, distinct_nouns};
+use crate::reading::{NOUN, Reader, distinct_nouns, words};
 
 /// The pictures that are looked at at a time.
 const BATCH: usize = 8;
 
-/// The texts whose directions are kept at most; a batch has as many as its people have nouns times values.
+/// The texts whose directions are kept before a question makes room for itself; a batch has as many as its people have nouns times
+/// values.
 const KEPT: usize = 4096;
 
 /// What says how many people there are, in the order of [`NUMBERS`].
@@ -45,7 +47,7 @@ const NUMBERS: [Presence; 3] = [Presence::Nobody, Presence::One, Presence::More]
 pub struct ZeroShotFiles<'a> {
     /// `config.json`.
     pub config: TextFile<'a>,
-    /// `preprocessor_config.json`, if there is one.
+    /// `preprocessor_config.json`, or the `processor_config.json` of newer ones, if there is one.
     pub preprocessor: Option<TextFile<'a>>,
     /// What makes ids of texts.
     pub tokenizer: TextTokenizer,
@@ -82,6 +84,8 @@ struct Colours {
 
 #[derive(Deserialize)]
 struct Preprocessor {
+    /// Where `processor_config.json` has the rest.
+    image_processor: Option<Box<Self>>,
     image_mean: Option<[f32; 3]>,
     image_std: Option<[f32; 3]>,
 }
@@ -94,26 +98,8 @@ impl ZeroShotJudge {
     /// If a file can't be used, they don't belong together, or a tensor is missing or of another shape.
     pub fn load(files: ZeroShotFiles<'_>, margin: f32) -> Result<Self, AuditError> {
         let config = ContrastiveConfig::from_json(files.config)?;
-        let wrong = |key: &str, wanted: String, found: String| AuditError::Setting {
-            file: files.config.name.to_owned(),
-            key: key.to_owned(),
-            wanted,
-            found,
-        };
-        let (family, ids) = match &files.tokenizer {
-            TextTokenizer::Clip(it) => (Family::Clip, it.vocabulary_size()),
-            TextTokenizer::SigLip(it) => (Family::SigLip, it.vocabulary_size()),
-        };
-        if family != config.family() {
-            let (wanted, found) = (format!("{family:?}, as the tokenizer is"), config.family());
-            return Err(wrong("the family", wanted, format!("{found:?}")));
-        }
-        // SigLIP's last ids are of no piece.
-        if config.vocabulary() < ids {
-            let wanted = format!("at least {ids}, as the tokenizer has");
-            return Err(wrong("vocab_size", wanted, config.vocabulary().to_string()));
-        }
-        let colours = Colours::of(files.preprocessor, family)?;
+        fits(files.config, &config, &files.tokenizer)?;
+        let colours = Colours::of(files.preprocessor, config.family())?;
         let model = Contrastive::new(config, &files.weights)?;
         let (tokenizer, known) = (files.tokenizer, Mutex::default());
         Ok(Self { model, tokenizer, colours, margin, known })
@@ -129,6 +115,7 @@ impl ZeroShotJudge {
         picture: &Picture<'_>,
         placed: &[Placed],
         plan: &ScenePlan,
+        reader: &Reader<'_>,
     ) -> Result<Vec<Judgement>, AuditError> {
         let boxes: Vec<(BoundingBox, Vec<BoundingBox>)> =
             (0..placed.len()).map(|at| (placed[at].bounds, neighbours(placed, at).0)).collect();
@@ -136,7 +123,7 @@ impl ZeroShotJudge {
         let mut judgements = Vec::with_capacity(seen.len());
         for (seen, subject) in seen.iter().zip(&plan.subjects) {
             let mut judgement = self.presence(seen)?;
-            judgement.attributes = self.attributes(seen, plan, subject)?;
+            judgement.attributes = self.attributes(seen, plan, reader, subject)?;
             judgements.push(judgement);
         }
         Ok(judgements)
@@ -154,7 +141,11 @@ impl ZeroShotJudge {
         others: &[BoundingBox],
     ) -> Result<Vec<Judgement>, AuditError> {
         let parts: Vec<_> = parts.iter().map(|&part| (part, others.to_vec())).collect();
-        self.look(picture, &parts)?.iter().map(|seen| self.presence(seen)).collect()
+        let judgement = |seen: &Vec<f32>| {
+            let probabilities = self.probabilities(seen, &PRESENCE.map(str::to_owned))?;
+            Ok(somebody(&probabilities))
+        };
+        self.look(picture, &parts)?.iter().map(judgement).collect()
     }
 
     fn presence(&self, seen: &[f32]) -> Result<Judgement, AuditError> {
@@ -167,6 +158,7 @@ impl ZeroShotJudge {
         &self,
         seen: &[f32],
         plan: &ScenePlan,
+        reader: &Reader<'_>,
         subject: &Subject,
     ) -> Result<Vec<Finding>, AuditError> {
         let finding = |attribute: &str, names: &[&str], texts: &[String]| {
@@ -178,16 +170,17 @@ impl ZeroShotJudge {
         let mut findings = Vec::new();
         let nouns = distinct_nouns(plan);
         if 1 < nouns.len() {
-            let texts: Vec<String> = nouns.iter().map(|noun| photo(noun)).collect();
+            let texts: Vec<String> = nouns.iter().map(|noun| photo(&bare(noun))).collect();
             findings.push(finding(NOUN, &nouns, &texts)?);
         }
         for assigned in &subject.values {
-            let Some(proof) = plan.axes.iter().find(|it| it.axis == assigned.axis) else {
+            let known = reader.axis(&assigned.axis).is_some();
+            let Some(proof) = plan.axes.iter().find(|it| known && it.axis == assigned.axis) else {
                 continue;
             };
             let names: Vec<&str> = proof.values.iter().map(|it| it.name.as_str()).collect();
-            let texts: Vec<String> =
-                proof.values.iter().map(|it| text(&subject.noun, it)).collect();
+            let noun = unsaid(&subject.noun, &proof.values);
+            let texts: Vec<String> = proof.values.iter().map(|it| text(&noun, it)).collect();
             findings.push(finding(&proof.axis, &names, &texts)?);
         }
         Ok(findings)
@@ -218,24 +211,26 @@ impl ZeroShotJudge {
 
     /// Which of some texts a direction is nearest to, if by enough, and how probable that one is.
     fn choose(&self, seen: &[f32], texts: &[String]) -> Result<(Option<usize>, f32), AuditError> {
-        let directions = self.directions(texts)?;
-        let cosine = |it: &Vec<f32>| it.iter().zip(seen).map(|(a, b)| a * b).sum::<f32>();
-        let logits = directions.iter().map(|it| self.model.scale() * cosine(it));
-        Ok(answer(&logits.collect::<Vec<_>>(), self.margin))
+        Ok(answer(&self.probabilities(seen, texts)?, self.margin))
     }
 
-    fn directions(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, AuditError> {
+    /// How probable each of some texts is for a direction.
+    fn probabilities(&self, seen: &[f32], texts: &[String]) -> Result<Vec<f32>, AuditError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if KEPT < known.len() + texts.len() {
             known.clear();
         }
+        let mut logits = Vec::with_capacity(texts.len());
         for text in texts {
             if !known.contains_key(text) {
                 let rows = self.model.texts(&[self.ids(text)?])?.to_vec2::<f32>()?;
                 known.insert(text.clone(), rows.into_iter().next().unwrap_or_default());
             }
+            let direction = known.get(text).map_or(&[][..], Vec::as_slice);
+            let cosine: f32 = direction.iter().zip(seen).map(|(a, b)| a * b).sum();
+            logits.push(self.model.scale() * cosine);
         }
-        Ok(texts.iter().filter_map(|text| known.get(text).cloned()).collect())
+        Ok(softmax(&logits))
     }
 
     fn ids(&self, text: &str) -> Result<Vec<u32>, AuditError> {
@@ -266,21 +261,26 @@ impl Colours {
             Family::SigLip => Self { mean: [0.5; 3], deviation: [0.5; 3] },
         };
         let Some(file) = file else { return Ok(default) };
-        let said: Preprocessor = serde_json::from_slice(file.bytes)
+        let mut said: Preprocessor = serde_json::from_slice(file.bytes)
             .map_err(|source| AuditError::Json { file: file.name.to_owned(), source })?;
+        if let Some(inner) = said.image_processor.take() {
+            said = *inner;
+        }
         let it = Self {
             mean: said.image_mean.unwrap_or(default.mean),
             deviation: said.image_std.unwrap_or(default.deviation),
         };
-        let sound = it.mean.iter().all(|it| it.is_finite())
-            && it.deviation.iter().all(|it| it.is_finite() && 0.0 < *it);
-        if !sound {
-            return Err(AuditError::Setting {
-                file: file.name.to_owned(),
-                key: "image_std".to_owned(),
-                wanted: "three numbers above 0".to_owned(),
-                found: format!("{:?}", it.deviation),
-            });
+        let wrong = |key: &str, wanted: &str, found: [f32; 3]| AuditError::Setting {
+            file: file.name.to_owned(),
+            key: key.to_owned(),
+            wanted: wanted.to_owned(),
+            found: format!("{found:?}"),
+        };
+        if !it.mean.iter().all(|it| it.is_finite()) {
+            return Err(wrong("image_mean", "three numbers", it.mean));
+        }
+        if !it.deviation.iter().all(|it| it.is_finite() && 0.0 < *it) {
+            return Err(wrong("image_std", "three numbers above 0", it.deviation));
         }
         Ok(it)
     }
@@ -296,26 +296,104 @@ impl Colours {
     }
 }
 
-/// The likeliest of some logits, if its probability leads by the margin, and that probability; of equals, the first. Logits that
-/// are no numbers are no answer.
-fn answer(logits: &[f32], margin: f32) -> (Option<usize>, f32) {
-    let mut order: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
+/// Whether a tokenizer is that of a model.
+fn fits(
+    file: TextFile<'_>,
+    config: &ContrastiveConfig,
+    tokenizer: &TextTokenizer,
+) -> Result<(), AuditError> {
+    let wrong = |key: &str, wanted: String, found: String| AuditError::Setting {
+        file: file.name.to_owned(),
+        key: key.to_owned(),
+        wanted,
+        found,
+    };
+    let (family, ids) = match tokenizer {
+        TextTokenizer::Clip(it) => (Family::Clip, it.vocabulary_size()),
+        TextTokenizer::SigLip(it) => (Family::SigLip, it.vocabulary_size()),
+    };
+    if family != config.family() {
+        let wanted = format!("one with a tokenizer of {:?}", config.family());
+        return Err(wrong("a model", wanted, format!("with one of {family:?}")));
+    }
+    // SigLIP's last ids are of no piece.
+    if config.vocabulary() < ids {
+        let wanted = format!("at least the tokenizer's {ids}");
+        return Err(wrong("vocab_size", wanted, config.vocabulary().to_string()));
+    }
+    if let TextTokenizer::Clip(it) = tokenizer {
+        let end = it.marks().end;
+        // The largest id, where the file names none.
+        let largest = u32::try_from(ids.saturating_sub(1)).unwrap_or(u32::MAX);
+        let named = config.end().unwrap_or(largest);
+        if named != end {
+            let wanted = format!("the tokenizer's {end}, without which all texts are one");
+            return Err(wrong("eos_token_id", wanted, named.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Logits as probabilities; all 0 if one is no number.
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let parts: Vec<f32> = logits.iter().map(|it| (it - most).exp()).collect();
+    let sum: f32 = parts.iter().sum();
+    if !sum.is_finite() || sum <= 0.0 {
+        return vec![0.0; logits.len()];
+    }
+    parts.iter().map(|it| it / sum).collect()
+}
+
+/// The likeliest, if it leads the second by the margin, and how probable it is; of equals, the first.
+fn answer(probabilities: &[f32], margin: f32) -> (Option<usize>, f32) {
+    let mut order: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let Some(&(best, most)) = order.first() else { return (None, 0.0) };
-    let sum: f32 = logits.iter().map(|it| (it - most).exp()).sum();
-    let confidence = 1.0 / sum;
-    if !confidence.is_finite() {
-        return (None, 0.0);
+    let second = order.get(1).map_or(0.0, |it| it.1);
+    ((0.0 < most && margin <= most - second).then_some(best), most)
+}
+
+/// How many people are where nobody was planned, by the probabilities of [`NUMBERS`], and how sure it is that there is anybody.
+fn somebody(probabilities: &[f32]) -> Judgement {
+    let (best, _) = answer(probabilities, 0.0);
+    let presence = best.and_then(|it| NUMBERS.get(it).copied()).unwrap_or(Presence::NotSure);
+    let confidence = probabilities.iter().skip(1).sum::<f32>().min(1.0);
+    Judgement { presence, confidence, attributes: Vec::new() }
+}
+
+/// A noun without its article.
+fn bare(noun: &str) -> String {
+    let noun = noun.trim();
+    match noun.split_once(' ') {
+        Some((first, rest)) if ["a", "an", "the"].contains(&&*first.to_lowercase()) => rest.into(),
+        Some(_) | None => noun.to_owned(),
     }
-    let second = order.get(1).map_or(0.0, |(_, it)| (it - most).exp() / sum);
-    ((margin <= confidence - second).then_some(best), confidence)
+}
+
+/// A noun without the words that say one of these values, which would be heard in every text.
+fn unsaid(noun: &str, values: &[ValueDefinition]) -> String {
+    let texts = |it: &ValueDefinition| {
+        let name = [it.name.clone(), it.phrase.clone()];
+        name.into_iter().chain(it.also.iter().cloned()).collect::<Vec<_>>()
+    };
+    // Words that say nothing by themselves are no values.
+    let said: Vec<Vec<String>> = values.iter().flat_map(texts).map(|it| words(&it)).collect();
+    let says = |word: &str| said.iter().any(|it| *it == words(word));
+    bare(noun).split(' ').filter(|word| !says(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// What a value is asked by.
 fn text(noun: &str, value: &ValueDefinition) -> String {
     match value.phrase.split_once("{noun}") {
-        Some((before, after)) => photo(format!("{before}{noun}{after}").trim()),
-        None => photo(format!("{noun} {}", value.phrase).trim()),
+        Some((before, after)) => {
+            let what = format!("{before}{noun}{after}");
+            photo(&what.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+        None => {
+            let noun = if noun.is_empty() { "person" } else { noun };
+            photo(format!("{noun} {}", value.phrase).trim())
+        }
     }
 }
 
@@ -330,14 +408,25 @@ mod tests {
 
     #[test]
     fn an_answer_leads_by_the_margin_or_is_none() {
-        let logits = [0.0, 2.0, 1.0]; // Probabilities 0.09, 0.665 and 0.245.
-        assert_eq!(answer(&logits, 0.4).0, Some(1));
-        assert_eq!(answer(&logits, 0.45).0, None);
-        assert!((answer(&logits, 0.4).1 - 0.665_241).abs() < 1e-5);
-        assert_eq!(answer(&[1.0, 1.0], 0.0), (Some(0), 0.5));
-        for logits in [vec![f32::NAN, 1.0], vec![f32::INFINITY, 0.0], vec![]] {
-            assert_eq!(answer(&logits, 0.0), (None, 0.0), "{logits:?}");
+        let likely = softmax(&[0.0, 2.0, 1.0]);
+        for (found, wanted) in likely.iter().zip([0.090_031, 0.665_241, 0.244_728]) {
+            assert!((found - wanted).abs() < 1e-5);
         }
+        assert_eq!(answer(&likely, 0.4), (Some(1), likely[1]));
+        assert_eq!(answer(&likely, 0.45), (None, likely[1]));
+        assert_eq!(answer(&[0.5, 0.5], 0.0), (Some(0), 0.5));
+        for logits in [vec![f32::NAN, 1.0], vec![f32::INFINITY, 0.0], vec![]] {
+            assert_eq!(answer(&softmax(&logits), 0.0), (None, 0.0), "{logits:?}");
+        }
+    }
+
+    #[test]
+    fn somebody_is_there_who_may_be_one_or_more() {
+        let found = somebody(&[0.01, 0.6, 0.39]);
+        assert_eq!(found.presence, Presence::One);
+        assert!((found.confidence - 0.99).abs() < 1e-6);
+        let found = somebody(&[0.5, 0.3, 0.2]);
+        assert_eq!(found.presence, Presence::Nobody);
     }
 
     #[test]
@@ -353,6 +442,20 @@ mod tests {
     }
 
     #[test]
+    fn a_noun_that_says_a_value_does_not_say_it_in_every_text() {
+        let value = |name: &str, also: &[&str]| {
+            let also = also.iter().map(|&it| it.to_owned()).collect();
+            let (name, phrase) = (name.to_owned(), format!("{name} {{noun}}"));
+            ValueDefinition { name, phrase, also, stature: None }
+        };
+        let genders = [value("woman", &["women", "female"]), value("man", &["men", "male"])];
+        let asked = |noun: &str| genders.each_ref().map(|it| text(&unsaid(noun, &genders), it));
+        assert_eq!(asked("woman"), ["a photo of a woman", "a photo of a man"]);
+        assert_eq!(asked("a male nurse"), ["a photo of a woman nurse", "a photo of a man nurse"]);
+        assert_eq!(unsaid("firewoman", &genders), "firewoman");
+    }
+
+    #[test]
     fn colours_are_those_of_the_family_or_the_file() {
         let read = |text: &str| {
             let file = TextFile { name: "preprocessor_config.json", bytes: text.as_bytes() };
@@ -363,6 +466,8 @@ mod tests {
         let said = read(r#"{"image_mean": [0, 0.5, 1], "image_std": [1, 2, 4]}"#).unwrap();
         assert_eq!(said.normalised([1.0, 1.0, 1.0]), [1.0, 0.25, 0.0]);
         assert_eq!(read("{}").unwrap(), it);
+        let newer = r#"{"image_processor": {"image_mean": [0, 0.5, 1], "image_std": [1, 2, 4]}}"#;
+        assert_eq!(read(newer).unwrap(), said);
         let error = read(r#"{"image_std": [1, 0, 1]}"#).unwrap_err().to_string();
         assert!(error.contains("three numbers above 0"), "{error}");
     }

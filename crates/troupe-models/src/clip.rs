@@ -128,6 +128,14 @@ impl ClipConfig {
         self.positions
     }
 
+    /// The id that ends a text, where the configuration names one; else the largest id does.
+    pub(crate) fn end(&self) -> Option<u32> {
+        match self.end {
+            EndOfText::Id(id) => Some(id),
+            EndOfText::LargestId => None,
+        }
+    }
+
     /// How many token ids there are.
     pub fn vocabulary(&self) -> usize {
         self.vocabulary

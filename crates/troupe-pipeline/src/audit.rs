@@ -100,7 +100,9 @@ impl Examiner {
                 )));
             }
             let (judge, hash) = zero_shot::load(&found, margin)?;
-            let by = JudgedBy { name: found.name, hash: shortened(&hash) };
+            // What it says depends on it.
+            let name = format!("{} margin {margin}", found.name);
+            let by = JudgedBy { name, hash: shortened(&hash) };
             let painters = found.entry.map(|entry| entry.painters).unwrap_or_default();
             return Ok(Self { judge: Judge::ZeroShot(judge), by, which, painters });
         }
@@ -255,6 +257,11 @@ impl Examiner {
         judged.audit.tries = before.map(|it| it.tries).unwrap_or_default();
         write_document(&path, &judged.audit)?;
         Ok(judged)
+    }
+
+    /// Whether an audit is this judge's.
+    pub(crate) fn made(&self, audit: &Audit) -> bool {
+        audit.judge == self.by
     }
 
     /// Says that a judge knows nothing of a painter's pictures.

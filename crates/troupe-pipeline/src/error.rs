@@ -10,6 +10,7 @@ use troupe_core::layout::{Layout, NotACanvas};
 use troupe_core::plan::{NotAssignable, ScenePlan};
 use troupe_layout::LayoutError;
 use troupe_llm::{Death, GgufError, LlmError};
+use troupe_models::error::ModelError;
 use troupe_models::lora::LoraError;
 use troupe_models::weights::Blame;
 use troupe_plan::axes::AxesError;
@@ -232,7 +233,7 @@ impl PipelineError {
             Self::Lora(error) => blame(error.blame()),
             Self::Render(RenderError::Stopped(_)) | Self::Stopped => 130,
             Self::Render(RenderError::Candle(_))
-            | Self::Audit(AuditError::Tensor(_))
+            | Self::Audit(AuditError::Tensor(_) | AuditError::Model(ModelError::Tensor(_)))
             | Self::Template(_) => 70,
             Self::Audit(error) => blame(error.blame()),
             // Nothing is invalid, missing or lacking: the job failed.

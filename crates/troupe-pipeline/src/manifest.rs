@@ -31,7 +31,7 @@ pub struct Manifest {
     pub planner: Vec<Entry>,
     /// Diffusion models.
     pub painter: Vec<Entry>,
-    /// Pairs of classifiers of what was painted: a folder with `first` and `second`.
+    /// Whoever looks at what was painted: a folder with the classifiers `first` and `second`, or with a CLIP or SigLIP model.
     pub judge: Vec<Entry>,
 }
 
@@ -200,7 +200,7 @@ impl Manifest {
         self.find("painter", &self.painter, name)
     }
 
-    /// A pair of judges by its name or folder.
+    /// A judge by its name or folder.
     ///
     /// # Errors
     ///

@@ -1,10 +1,15 @@
 //! What `config.json` says of a CLIP or SigLIP model.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::clip::{ClipConfig, TextSettings};
 use crate::config::{ConfigError, TextFile};
 use crate::encoder::{Activation, EncoderSettings, EncoderShape};
+
+/// What is read, in messages.
+const WHAT: &str = "the configuration of a CLIP or SigLIP model";
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ impl ContrastiveConfig {
     ///
     /// If it describes another kind of model, or one that can't be.
     pub fn from_json(file: TextFile<'_>) -> Result<Self, ConfigError> {
-        let said: ConfigFile = file.parse("the configuration of a CLIP or SigLIP model")?;
+        let said: ConfigFile = file.parse(WHAT)?;
         let kind = said.model_type.as_str();
         let known = ["clip", "siglip"].contains(&kind);
         file.require(known, "model_type", "clip or siglip", kind)?;
@@ -70,8 +75,9 @@ impl ContrastiveConfig {
         } else {
             (base(768, 12, Activation::QuickGelu, 1e-5), 32)
         };
-        let seen = said.vision_config.unwrap_or_default();
-        file.require(seen.num_channels.is_none_or(|it| it == 3), "num_channels", "3", "another")?;
+        let seen: VisionSettings = settings(file, said.vision_config, said.vision_config_dict)?;
+        let channels = seen.num_channels.unwrap_or(3);
+        file.require(channels == 3, "num_channels", "3", &channels)?;
         let vision = Vision {
             shape: EncoderShape::of(file, &seen.encoder, default)?,
             side: seen.image_size.unwrap_or(224),
@@ -80,10 +86,11 @@ impl ContrastiveConfig {
         };
         let fits = 0 < vision.patch && vision.patch <= vision.side;
         file.require(fits, "patch_size", format!("1 to {}", vision.side), &vision.patch)?;
+        file.require(0 < vision.projection, "projection_dim", "1 or more", &vision.projection)?;
         // Of a file that lies: its weights hold no such picture, but memory is taken first.
         file.require(vision.side <= 4096, "image_size", "at most 4096", &vision.side)?;
 
-        let mut read = said.text_config.unwrap_or_default();
+        let mut read: TextSettings = settings(file, said.text_config, said.text_config_dict)?;
         let text = if siglip {
             let shape =
                 EncoderShape::of(file, &read.encoder, base(768, 12, default.activation, 1e-6))?;
@@ -131,6 +138,14 @@ impl ContrastiveConfig {
         }
     }
 
+    /// The id that ends a text of CLIP, where the configuration names one; else the largest id does.
+    pub fn end(&self) -> Option<u32> {
+        match &self.text {
+            Text::Clip(text) => text.end(),
+            Text::SigLip(_) => None,
+        }
+    }
+
     /// How many ids there are.
     pub fn vocabulary(&self) -> usize {
         match &self.text {
@@ -144,8 +159,25 @@ impl ContrastiveConfig {
 struct ConfigFile {
     model_type: String,
     projection_dim: Option<usize>,
-    text_config: Option<TextSettings>,
-    vision_config: Option<VisionSettings>,
+    text_config: Option<Map<String, Value>>,
+    text_config_dict: Option<Map<String, Value>>,
+    vision_config: Option<Map<String, Value>>,
+    vision_config_dict: Option<Map<String, Value>>,
+}
+
+/// A part of a configuration; in older files of CLIP there may be a second one, which overrides the first key by key.
+fn settings<T: DeserializeOwned>(
+    file: TextFile<'_>,
+    part: Option<Map<String, Value>>,
+    over: Option<Map<String, Value>>,
+) -> Result<T, ConfigError> {
+    let mut part = part.unwrap_or_default();
+    part.extend(over.unwrap_or_default());
+    serde_json::from_value(Value::Object(part)).map_err(|source| ConfigError::Json {
+        file: file.name.to_owned(),
+        wanted: WHAT,
+        source,
+    })
 }
 
 #[derive(Default, Deserialize)]

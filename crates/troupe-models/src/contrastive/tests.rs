@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use troupe_testkit::{Golden, assert_close, golden_path};
 
 use super::*;
@@ -81,9 +82,31 @@ fn other_models_are_refused() {
         "has image_size 5000, and at most 4096 was wanted",
     );
     refused(
+        r#"{"model_type": "clip", "projection_dim": 0}"#,
+        "has projection_dim 0, and 1 or more was wanted",
+    );
+    refused(
+        r#"{"model_type": "clip", "vision_config": {"num_channels": 4}}"#,
+        "has num_channels 4, and 3 was wanted",
+    );
+    refused(
         r#"{"model_type": "siglip", "text_config": {"projection_size": 5}}"#,
         "has projection_size 5, and 768 was wanted",
     );
+}
+
+#[test]
+fn older_files_say_a_part_twice_and_the_second_holds() {
+    let json = fs::read(golden_path("contrastive/clip_gelu/config.json")).unwrap();
+    let mut json: Value = serde_json::from_slice(&json).unwrap();
+    let whole = config(&json.to_string()).unwrap();
+    for part in ["text_config", "vision_config"] {
+        let said = json[part].take();
+        json[format!("{part}_dict")] = said;
+    }
+    assert_eq!(config(&json.to_string()).unwrap(), whole);
+    json["text_config"] = json!({"hidden_act": "quick_gelu", "hidden_size": 99});
+    assert_eq!(config(&json.to_string()).unwrap(), whole);
 }
 
 #[test]

@@ -15,6 +15,8 @@ use crate::config::TextFile;
 
 /// How many tokens CLIP reads, where a file doesn't say.
 const CLIP_LENGTH: usize = 77;
+/// How many SigLIP does.
+const SIGLIP_LENGTH: usize = 64;
 /// A length above it says "not set" (transformers writes 10³⁰), as no CLIP reads so many tokens.
 const MAX_LENGTH: f64 = 4096.0;
 /// The pattern of a `tokenizer.json` by older versions of transformers, and by newer ones. They
@@ -58,8 +60,31 @@ impl TokenizerConfig {
     ///
     /// If it isn't a JSON object of that kind, or leaves no room for a text.
     pub fn from_json(file: TextFile<'_>) -> Result<Self, TokenizerError> {
+        Self::read(file, Self::default())
+    }
+
+    /// Reads the `tokenizer_config.json` of a SigLIP model; what it doesn't say is as in transformers' `SiglipTokenizer`.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't a JSON object of that kind, or leaves no room for a text.
+    pub fn siglip(file: Option<TextFile<'_>>) -> Result<Self, TokenizerError> {
+        let end = || "</s>".to_owned();
+        let default = Self {
+            bos_token: end(),
+            eos_token: end(),
+            pad_token: end(),
+            unk_token: "<unk>".to_owned(),
+            length: SIGLIP_LENGTH,
+        };
+        match file {
+            Some(file) => Self::read(file, default),
+            None => Ok(default),
+        }
+    }
+
+    fn read(file: TextFile<'_>, default: Self) -> Result<Self, TokenizerError> {
         let parsed: ConfigFile = file.parse("the configuration of a tokenizer")?;
-        let default = Self::default();
         let token = |token: Option<SpecialToken>, default| {
             token.map_or(default, |token| match token {
                 SpecialToken::Text(content) | SpecialToken::Object { content } => content,
@@ -75,7 +100,7 @@ impl TokenizerConfig {
                 reason = "between 3 and 4096"
             )]
             Some(length) if length <= MAX_LENGTH => length as usize,
-            Some(_) | None => CLIP_LENGTH,
+            Some(_) | None => default.length,
         };
         Ok(Self {
             bos_token: token(parsed.bos_token, default.bos_token),

@@ -15,8 +15,8 @@ use super::files::{TokenizerConfig, shortened};
 use super::{TokenizerError, missing};
 use crate::config::TextFile;
 
-/// The end of a text, and what follows it.
-const END: &str = "</s>";
+/// The most bytes of a piece: the library's tree is as deep as the longest.
+const LONGEST: usize = 256;
 
 /// Turns text into token ids.
 #[derive(Clone, Debug)]
@@ -40,15 +40,12 @@ struct ModelFile {
 }
 
 impl UnigramTokenizer {
-    /// Reads a `tokenizer.json`, with the end and the padding that `config` names: `</s>` where there is none.
+    /// Reads a `tokenizer.json`, with the end and the padding that `config` names ([`TokenizerConfig::siglip`]).
     ///
     /// # Errors
     ///
     /// If it has another kind of model, contradicts itself, or lacks a special token of `config`.
-    pub fn from_json(
-        file: TextFile<'_>,
-        config: Option<&TokenizerConfig>,
-    ) -> Result<Self, TokenizerError> {
+    pub fn from_json(file: TextFile<'_>, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
         let invalid = |rule: String| TokenizerError::Invalid { file: file.name.to_owned(), rule };
         let ModelFile { kind, unk_id, vocab } =
             file.parse::<TokenizerFile>("a tokenizer of SentencePiece")?.model;
@@ -61,9 +58,11 @@ impl UnigramTokenizer {
             .map_err(|error| invalid(format!("has pieces that can't be read: {error}")))?;
         let mut known = HashSet::new();
         for (piece, score) in &vocab {
-            if piece.is_empty() || !score.is_finite() || !known.insert(piece.as_str()) {
+            let sound = (1..=LONGEST).contains(&piece.len()) && score.is_finite();
+            if !sound || !known.insert(piece.as_str()) {
                 let piece = shortened(piece);
-                return Err(invalid(format!("has the piece `{piece}` twice, empty or unscored")));
+                let rule = format!("has the piece `{piece}` twice, unscored, empty or too long");
+                return Err(invalid(rule));
             }
         }
         let unknown = unk_id.filter(|&id| id < vocab.len());
@@ -75,8 +74,7 @@ impl UnigramTokenizer {
             let found = found.and_then(|it| u32::try_from(it).ok());
             found.ok_or_else(|| missing(file.name, token))
         };
-        let named = config.map_or((END, END), |it| (&it.eos_token, &it.pad_token));
-        let (end, padding) = (id(named.0)?, id(named.1)?);
+        let (end, padding) = (id(&config.eos_token)?, id(&config.pad_token)?);
 
         let model = Unigram::from(vocab, Some(unknown), false).map_err(TokenizerError::Library)?;
         let mut pipeline = tokenizers::Tokenizer::new(model);
@@ -118,6 +116,7 @@ impl UnigramTokenizer {
 mod tests {
     use std::fs;
 
+    use proptest::{prop_assert_eq, proptest};
     use serde_json::{Value, json};
     use troupe_testkit::golden_path;
 
@@ -129,9 +128,9 @@ mod tests {
 
     fn tokenizer(json: &[u8]) -> Result<UnigramTokenizer, TokenizerError> {
         let config = golden("tokenizer_config.json");
-        let config =
-            TokenizerConfig::from_json(TextFile { name: "config", bytes: &config }).unwrap();
-        UnigramTokenizer::from_json(TextFile { name: "tokenizer.json", bytes: json }, Some(&config))
+        let config = TextFile { name: "config", bytes: &config };
+        let config = TokenizerConfig::siglip(Some(config)).unwrap();
+        UnigramTokenizer::from_json(TextFile { name: "tokenizer.json", bytes: json }, &config)
     }
 
     /// Golden: the ids of transformers' `SiglipTokenizer` over SentencePiece.
@@ -160,8 +159,33 @@ mod tests {
         refused("/model/type", "BPE".into(), "has a model of type `BPE`, and Unigram was wanted");
         refused("/model/vocab", json!({"a": 1}), "has pieces that can't be read");
         refused("/model/vocab/4", json!(["▁", -1.0]), "has the piece `▁` twice");
-        refused("/model/vocab/4", json!(["", -1.0]), "has the piece `` twice, empty");
+        refused("/model/vocab/4", json!(["", -1.0]), "has the piece `` twice");
+        let long = "a".repeat(257);
+        refused("/model/vocab/4", json!([long, -1.0]), "empty or too long");
         refused("/model/unk_id", 9999.into(), "has no piece for what is unknown");
         refused("/model/vocab/1", json!(["</t>", 0.0]), "has no token `</s>`");
+    }
+
+    #[test]
+    fn what_a_configuration_does_not_name_is_siglips() {
+        let of = |text: &[u8]| TokenizerConfig::siglip(Some(TextFile { name: "c", bytes: text }));
+        let default = TokenizerConfig::siglip(None).unwrap();
+        assert_eq!((default.eos_token.as_str(), default.pad_token.as_str()), ("</s>", "</s>"));
+        assert_eq!(of(b"{}").unwrap(), default);
+        assert_eq!(of(br#"{"pad_token": "<pad>"}"#).unwrap().pad_token, "<pad>");
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_never_panic(at in 0_usize..5_000, byte: u8, length in 0_usize..5_000) {
+            let mut json = golden("tokenizer.json");
+            let at = at % json.len();
+            json[at] = byte;
+            if let Ok(tokenizer) = tokenizer(&json) {
+                prop_assert_eq!(tokenizer.encode("a doctor, smiling", 64).unwrap().len(), 64);
+            }
+            json.truncate(length % json.len());
+            assert!(tokenizer(&json).is_err());
+        }
     }
 }

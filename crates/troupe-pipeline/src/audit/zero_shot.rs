@@ -25,7 +25,11 @@ pub(super) fn is(folder: &Path) -> bool {
 pub(super) fn load(found: &Found, margin: f64) -> Result<(ZeroShotJudge, String), PipelineError> {
     found.check(CONFIG)?;
     let config = Named::read(&found.path, CONFIG.to_owned())?;
-    let preprocessor = Named::read_optional(&found.path, "preprocessor_config.json".to_owned())?;
+    let optional = |name: &str| Named::read_optional(&found.path, name.to_owned());
+    let preprocessor = match optional("preprocessor_config.json")? {
+        Some(it) => Some(it),
+        None => optional("processor_config.json")?,
+    };
     let family = ContrastiveConfig::from_json(config.file()).map_err(AuditError::from)?.family();
     let tokenizer = tokenizer(&found.path, family)?;
 
@@ -55,10 +59,10 @@ fn tokenizer(folder: &Path, family: Family) -> Result<TextTokenizer, PipelineErr
     }
     if family == Family::SigLip {
         let config = Named::read_optional(folder, "tokenizer_config.json".to_owned())?;
-        let config = config.as_ref().map(|it| TokenizerConfig::from_json(it.file())).transpose();
+        let config = TokenizerConfig::siglip(config.as_ref().map(Named::file));
         let config = config.map_err(AuditError::from)?;
         let pieces = Named::read(folder, "tokenizer.json".to_owned())?;
-        let tokenizer = UnigramTokenizer::from_json(pieces.file(), config.as_ref());
+        let tokenizer = UnigramTokenizer::from_json(pieces.file(), &config);
         return Ok(TextTokenizer::SigLip(tokenizer.map_err(AuditError::from)?));
     }
     let texts = TokenizerTexts::read(folder, "")?;

@@ -113,7 +113,8 @@ impl<'a> Painting<'a> {
         let known = read_document::<Audit>(&path).ok().zip(plan_of(job).ok());
         let known = known.filter(|(audit, plan)| {
             let image = files::map(&job.folder.join("image.png"));
-            image.is_ok_and(|bytes| audit.is_of(&sha256_of_file(&bytes), plan))
+            examiner.made(audit)
+                && image.is_ok_and(|bytes| audit.is_of(&sha256_of_file(&bytes), plan))
         });
         if let Some((audit, plan)) = known {
             self.found.add(&plan, &audit);

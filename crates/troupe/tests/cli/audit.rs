@@ -180,7 +180,7 @@ fn a_picture_of_any_style_is_judged_with_words() {
     let call = ["audit", "scene.png", "--layout", "layout.json", "--judge", "words"];
     let said: Value =
         serde_json::from_str(&place.succeed(&[&call[..], &["--json"]].concat())).unwrap();
-    assert_eq!(said["judge"]["name"], "words");
+    assert_eq!(said["judge"]["name"], "words margin 0.2");
     let values: Vec<&Value> = said["subjects"][0]["values"].as_array().unwrap().iter().collect();
     assert_eq!(values.len(), 3);
     // Nothing is sure where all of the probability is wanted.
@@ -189,11 +189,20 @@ fn a_picture_of_any_style_is_judged_with_words() {
     let said: Value = serde_json::from_str(&place.succeed(&call)).unwrap();
     assert_eq!(
         (&said["judge"]["name"], &said["subjects"][0]["presence"]),
-        (&json!("words"), &json!("not_sure"))
+        (&json!("words margin 1"), &json!("not_sure"))
     );
 
     let second = [&call[..], &["--second"]].concat();
     refuses(&place, &second, 2, &["the judge `words` is one model, and there is no second of it"]);
+
+    fs::rename(place.path("words"), place.path("clip")).unwrap();
+    fs::create_dir(place.path("words")).unwrap();
+    let siglip = repository().join("tests/golden/contrastive/siglip");
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(siglip.join(name), place.path("words").join(name)).unwrap();
+    }
+    let other: Value = serde_json::from_str(&place.succeed(&call)).unwrap();
+    assert_ne!(other["judge"]["hash"], said["judge"]["hash"]);
     fs::remove_file(place.path("words/model.safetensors")).unwrap();
     refuses(&place, &call, 3, &["model.safetensors"]);
     place.write("words/config.json", b"{\"model_type\": \"siglip2\"}");
