@@ -58,7 +58,7 @@ pub(crate) fn square(
     let tight = window(bounds.edges());
     let (width, height) = (real(picture.width()), real(picture.height()));
     let most = ((tight.right - tight.left) * width).max((tight.bottom - tight.top) * height);
-    let (x, y) = ((tight.left + tight.right) / 2.0, (tight.top + tight.bottom) / 2.0);
+    let (x, y) = (tight.left.midpoint(tight.right), tight.top.midpoint(tight.bottom));
     let (half_wide, half_tall) = (most / width / 2.0, most / height / 2.0);
     let whole = Edges {
         left: x - half_wide,

@@ -13,9 +13,9 @@ use crate::zero_shot::ZeroShotJudge;
 #[derive(Debug)]
 pub enum Judge {
     /// A classifier that knows one style.
-    Trained(TrainedJudge),
+    Trained(Box<TrainedJudge>),
     /// CLIP or SigLIP, asked with the words of the plan.
-    ZeroShot(ZeroShotJudge),
+    ZeroShot(Box<ZeroShotJudge>),
 }
 
 /// A picture: red, green and blue, row by row from the top.

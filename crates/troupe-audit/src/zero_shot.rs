@@ -9,23 +9,27 @@
 //! is in front of it. What was planned of a person it hears only by the noun, which is in every text, but for words of it that say
 //! a value of the axis in question.
 
+mod colours;
+mod questions;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
-use serde::Deserialize;
 use troupe_core::audit::Presence;
-use troupe_core::plan::{ScenePlan, Subject, ValueDefinition};
+use troupe_core::plan::{ScenePlan, Subject};
 use troupe_core::region::{BoundingBox, Placed};
 use troupe_models::config::TextFile;
 use troupe_models::contrastive::{Contrastive, ContrastiveConfig, Family};
 use troupe_models::tokenizer::{Tokenizer, UnigramTokenizer};
 use troupe_models::weights::Weights;
 
+use self::colours::Colours;
+use self::questions::{PRESENCE, bare, photo, text, unsaid};
 use crate::crop::square;
 use crate::error::AuditError;
 use crate::judge::{Answer, Finding, Judgement, Picture, neighbours};
-use crate::reading::{NOUN, Reader, distinct_nouns, words};
+use crate::reading::{NOUN, Reader, distinct_nouns};
 
 /// The pictures that are looked at at a time.
 const BATCH: usize = 8;
@@ -34,12 +38,7 @@ const BATCH: usize = 8;
 /// values.
 const KEPT: usize = 4096;
 
-/// What says how many people there are, in the order of [`NUMBERS`].
-const PRESENCE: [&str; 3] = [
-    "a photo of an empty place without people",
-    "a photo of one person",
-    "a photo of two people side by side",
-];
+/// What the texts of [`PRESENCE`] say.
 const NUMBERS: [Presence; 3] = [Presence::Nobody, Presence::One, Presence::More];
 
 /// The files of a model, as transformers writes them; all of them untrusted.
@@ -73,21 +72,6 @@ pub struct ZeroShotJudge {
     margin: f32,
     /// The directions of texts that were asked before.
     known: Mutex<BTreeMap<String, Vec<f32>>>,
-}
-
-/// What is taken from colours between 0 and 1, and by what the rest is divided.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Colours {
-    mean: [f32; 3],
-    deviation: [f32; 3],
-}
-
-#[derive(Deserialize)]
-struct Preprocessor {
-    /// Where `processor_config.json` has the rest.
-    image_processor: Option<Box<Self>>,
-    image_mean: Option<[f32; 3]>,
-    image_std: Option<[f32; 3]>,
 }
 
 impl ZeroShotJudge {
@@ -251,51 +235,6 @@ impl ZeroShotJudge {
     }
 }
 
-impl Colours {
-    fn of(file: Option<TextFile<'_>>, family: Family) -> Result<Self, AuditError> {
-        let default = match family {
-            Family::Clip => Self {
-                mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-                deviation: [0.268_629_54, 0.261_302_58, 0.275_777_11],
-            },
-            Family::SigLip => Self { mean: [0.5; 3], deviation: [0.5; 3] },
-        };
-        let Some(file) = file else { return Ok(default) };
-        let mut said: Preprocessor = serde_json::from_slice(file.bytes)
-            .map_err(|source| AuditError::Json { file: file.name.to_owned(), source })?;
-        if let Some(inner) = said.image_processor.take() {
-            said = *inner;
-        }
-        let it = Self {
-            mean: said.image_mean.unwrap_or(default.mean),
-            deviation: said.image_std.unwrap_or(default.deviation),
-        };
-        let wrong = |key: &str, wanted: &str, found: [f32; 3]| AuditError::Setting {
-            file: file.name.to_owned(),
-            key: key.to_owned(),
-            wanted: wanted.to_owned(),
-            found: format!("{found:?}"),
-        };
-        if !it.mean.iter().all(|it| it.is_finite()) {
-            return Err(wrong("image_mean", "three numbers", it.mean));
-        }
-        if !it.deviation.iter().all(|it| it.is_finite() && 0.0 < *it) {
-            return Err(wrong("image_std", "three numbers above 0", it.deviation));
-        }
-        Ok(it)
-    }
-
-    /// Of a colour from -1 to 1.
-    fn normalised(&self, colour: [f32; 3]) -> [f32; 3] {
-        let mut at = 0;
-        colour.map(|it| {
-            let channel = at;
-            at += 1;
-            (it.midpoint(1.0) - self.mean[channel]) / self.deviation[channel]
-        })
-    }
-}
-
 /// Whether a tokenizer is that of a model.
 fn fits(
     file: TextFile<'_>,
@@ -362,46 +301,6 @@ fn somebody(probabilities: &[f32]) -> Judgement {
     Judgement { presence, confidence, attributes: Vec::new() }
 }
 
-/// A noun without its article.
-fn bare(noun: &str) -> String {
-    let noun = noun.trim();
-    match noun.split_once(' ') {
-        Some((first, rest)) if ["a", "an", "the"].contains(&&*first.to_lowercase()) => rest.into(),
-        Some(_) | None => noun.to_owned(),
-    }
-}
-
-/// A noun without the words that say one of these values, which would be heard in every text.
-fn unsaid(noun: &str, values: &[ValueDefinition]) -> String {
-    let texts = |it: &ValueDefinition| {
-        let name = [it.name.clone(), it.phrase.clone()];
-        name.into_iter().chain(it.also.iter().cloned()).collect::<Vec<_>>()
-    };
-    // Words that say nothing by themselves are no values.
-    let said: Vec<Vec<String>> = values.iter().flat_map(texts).map(|it| words(&it)).collect();
-    let says = |word: &str| said.iter().any(|it| *it == words(word));
-    bare(noun).split(' ').filter(|word| !says(word)).collect::<Vec<_>>().join(" ")
-}
-
-/// What a value is asked by.
-fn text(noun: &str, value: &ValueDefinition) -> String {
-    match value.phrase.split_once("{noun}") {
-        Some((before, after)) => {
-            let what = format!("{before}{noun}{after}");
-            photo(&what.split_whitespace().collect::<Vec<_>>().join(" "))
-        }
-        None => {
-            let noun = if noun.is_empty() { "person" } else { noun };
-            photo(format!("{noun} {}", value.phrase).trim())
-        }
-    }
-}
-
-fn photo(what: &str) -> String {
-    let vowel = what.starts_with(|it: char| "aeiouAEIOU".contains(it));
-    format!("a photo of {} {what}", if vowel { "an" } else { "a" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,48 +326,5 @@ mod tests {
         assert!((found.confidence - 0.99).abs() < 1e-6);
         let found = somebody(&[0.5, 0.3, 0.2]);
         assert_eq!(found.presence, Presence::Nobody);
-    }
-
-    #[test]
-    fn values_are_asked_for_by_their_phrases() {
-        let value = |phrase: &str| {
-            let (name, phrase) = ("name".to_owned(), phrase.to_owned());
-            ValueDefinition { name, phrase, also: Vec::new(), stature: None }
-        };
-        let asked = |noun, phrase| text(noun, &value(phrase));
-        assert_eq!(asked("doctor", "with dark skin"), "a photo of a doctor with dark skin");
-        assert_eq!(asked("doctor", "older {noun}"), "a photo of an older doctor");
-        assert_eq!(asked("artist", ""), "a photo of an artist");
-    }
-
-    #[test]
-    fn a_noun_that_says_a_value_does_not_say_it_in_every_text() {
-        let value = |name: &str, also: &[&str]| {
-            let also = also.iter().map(|&it| it.to_owned()).collect();
-            let (name, phrase) = (name.to_owned(), format!("{name} {{noun}}"));
-            ValueDefinition { name, phrase, also, stature: None }
-        };
-        let genders = [value("woman", &["women", "female"]), value("man", &["men", "male"])];
-        let asked = |noun: &str| genders.each_ref().map(|it| text(&unsaid(noun, &genders), it));
-        assert_eq!(asked("woman"), ["a photo of a woman", "a photo of a man"]);
-        assert_eq!(asked("a male nurse"), ["a photo of a woman nurse", "a photo of a man nurse"]);
-        assert_eq!(unsaid("firewoman", &genders), "firewoman");
-    }
-
-    #[test]
-    fn colours_are_those_of_the_family_or_the_file() {
-        let read = |text: &str| {
-            let file = TextFile { name: "preprocessor_config.json", bytes: text.as_bytes() };
-            Colours::of(Some(file), Family::SigLip)
-        };
-        let it = Colours::of(None, Family::SigLip).unwrap();
-        assert_eq!(it.normalised([-1.0, 0.0, 1.0]), [-1.0, 0.0, 1.0]);
-        let said = read(r#"{"image_mean": [0, 0.5, 1], "image_std": [1, 2, 4]}"#).unwrap();
-        assert_eq!(said.normalised([1.0, 1.0, 1.0]), [1.0, 0.25, 0.0]);
-        assert_eq!(read("{}").unwrap(), it);
-        let newer = r#"{"image_processor": {"image_mean": [0, 0.5, 1], "image_std": [1, 2, 4]}}"#;
-        assert_eq!(read(newer).unwrap(), said);
-        let error = read(r#"{"image_std": [1, 0, 1]}"#).unwrap_err().to_string();
-        assert!(error.contains("three numbers above 0"), "{error}");
     }
 }

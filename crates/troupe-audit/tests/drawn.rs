@@ -21,9 +21,8 @@ fn judge() -> Judge {
     let config = fs::read(folder.join("first.json")).unwrap();
     let weights = fs::read(folder.join("first.safetensors")).unwrap();
     let weights = Weights::new("first", Arc::new(weights)).unwrap();
-    Judge::Trained(
-        TrainedJudge::load(TextFile { name: "first", bytes: &config }, &weights).unwrap(),
-    )
+    let config = TextFile { name: "first", bytes: &config };
+    Judge::Trained(Box::new(TrainedJudge::load(config, &weights).unwrap()))
 }
 
 /// Three runners: dark, medium light and light.

@@ -104,7 +104,7 @@ impl Examiner {
             let name = format!("{} margin {margin}", found.name);
             let by = JudgedBy { name, hash: shortened(&hash) };
             let painters = found.entry.map(|entry| entry.painters).unwrap_or_default();
-            return Ok(Self { judge: Judge::ZeroShot(judge), by, which, painters });
+            return Ok(Self { judge: Judge::ZeroShot(Box::new(judge)), by, which, painters });
         }
         let (config, weights) = (format!("{stem}.json"), format!("{stem}.safetensors"));
         found.check(&config)?;
@@ -118,7 +118,7 @@ impl Examiner {
             .map_err(troupe_audit::AuditError::from)?;
         let config = config.display().to_string();
         let config = TextFile { name: &config, bytes: text.as_bytes() };
-        let judge = Judge::Trained(TrainedJudge::load(config, &weights)?);
+        let judge = Judge::Trained(Box::new(TrainedJudge::load(config, &weights)?));
         let by = JudgedBy { name: format!("{} {stem}", found.name), hash: shortened(&hash) };
         let painters = found.entry.map(|entry| entry.painters).unwrap_or_default();
         Ok(Self { judge, by, which, painters })

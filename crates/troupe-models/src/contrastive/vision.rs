@@ -26,15 +26,19 @@ enum Pool {
     /// A token of its own goes in front, and is projected.
     Class { token: Tensor, first_norm: LayerNorm, projection: Linear },
     /// A learned question is asked of all tokens.
-    Probe {
-        heads: usize,
-        query: Tensor, // (1, 1, width)
-        key: Linear,
-        value: Linear,
-        out: Linear,
-        norm: LayerNorm,
-        mlp: FeedForward,
-    },
+    Probe(Box<Probe>),
+}
+
+/// Attention with one question, and a feed-forward block.
+#[derive(Debug)]
+struct Probe {
+    heads: usize,
+    query: Tensor, // (1, 1, width)
+    key: Linear,
+    value: Linear,
+    out: Linear,
+    norm: LayerNorm,
+    mlp: FeedForward,
 }
 
 impl VisionTower {
@@ -63,7 +67,7 @@ impl VisionTower {
             }
             Family::SigLip => {
                 let bias = embeddings.get("patch_embedding.bias", &[shape.width])?;
-                (Pool::probe(&shape, &tower.at("head"))?, Some(bias))
+                (Pool::Probe(Box::new(Probe::new(&shape, &tower.at("head"))?)), Some(bias))
             }
         };
         let tokens = config.grid().pow(2) + usize::from(family == Family::Clip);
@@ -107,13 +111,7 @@ impl VisionTower {
                 let first = x.narrow(1, 0, 1)?.contiguous()?;
                 projection.forward(&self.last_norm.forward(&first)?)?.squeeze(1)?
             }
-            Pool::Probe { heads, query, key, value, out, norm, mlp } => {
-                let x = self.last_norm.forward(&x)?;
-                let query = query.expand((count, 1, self.config.shape.width))?.contiguous()?;
-                let (key, value) = (key.forward(&x)?, value.forward(&x)?);
-                let asked = out.forward(&attention(&query, &key, &value, *heads, None)?)?;
-                (&asked + mlp.forward(&norm.forward(&asked)?)?)?.squeeze(1)?
-            }
+            Pool::Probe(probe) => probe.forward(&self.last_norm.forward(&x)?)?,
         })
     }
 
@@ -135,8 +133,8 @@ impl Vision {
     }
 }
 
-impl Pool {
-    fn probe(shape: &EncoderShape, weights: &Weights) -> Result<Self, ModelError> {
+impl Probe {
+    fn new(shape: &EncoderShape, weights: &Weights) -> Result<Self, ModelError> {
         let width = shape.width;
         let attention = weights.at("attention");
         let weight = attention.get("in_proj_weight", &[3 * width, width])?;
@@ -147,7 +145,7 @@ impl Pool {
             Ok(Linear::new(weight, Some(bias))?)
         };
         let probe = weights.get("probe", &[1, 1, width])?;
-        Ok(Self::Probe {
+        Ok(Self {
             heads: shape.heads,
             query: part(0)?.forward(&probe)?,
             key: part(1)?,
@@ -156,5 +154,13 @@ impl Pool {
             norm: shape.norm(&weights.at("layernorm"))?,
             mlp: FeedForward::new(shape, &weights.at("mlp"))?,
         })
+    }
+
+    /// Shape `(pictures, tokens, width)` → `(pictures, width)`.
+    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let query = self.query.expand((x.dim(0)?, 1, x.dim(2)?))?.contiguous()?;
+        let (key, value) = (self.key.forward(x)?, self.value.forward(x)?);
+        let asked = self.out.forward(&attention(&query, &key, &value, self.heads, None)?)?;
+        Ok((&asked + self.mlp.forward(&self.norm.forward(&asked)?)?)?.squeeze(1)?)
     }
 }
