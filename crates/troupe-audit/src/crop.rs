@@ -210,6 +210,29 @@ mod tests {
         check(&crop, (50, 10), [-1.0, -1.0, -1.0, 0.0, 0.0]);
     }
 
+    // A tall box at the left edge: beside it, beyond the picture and behind another's box nothing is to be seen.
+    #[test]
+    fn a_square_shows_its_box_and_no_more() {
+        let bytes = [255, 0, 255].repeat(48 * 48);
+        let picture = Picture::new(&bytes, 48, 48).unwrap();
+        let front = [bounds(0.0, 0.75, 1.0, 1.0)];
+        // With its margin from 0 to 1/2 and from 0 to 1.
+        let own = bounds(0.05, 0.1, 0.45, 0.9);
+        let (colours, seen) = square(&picture, own, &front, 16);
+        assert_eq!((colours.len(), seen.len()), (256, 256));
+        let at = |x: usize, y: usize| seen[y * 16 + x];
+        // The window takes the middle half of the columns; a quarter of the rows is hidden.
+        for y in 0..16 {
+            for x in 0..16 {
+                let wanted = (4..12).contains(&x) && y < 12;
+                assert!((at(x, y) - if wanted { 1.0 } else { 0.0 }).abs() < 1e-5, "{x} {y}");
+            }
+        }
+        assert!((colours[8 * 16 + 8][0] - 1.0).abs() < 1e-5);
+        let beyond = square(&picture, bounds(0.0, 0.1, 0.4, 0.9), &[], 16).1;
+        assert!(beyond[8 * 16 + 4] < 1e-5 && 0.99 < beyond[8 * 16 + 6]);
+    }
+
     proptest! {
         #[test]
         fn a_crop_lies_within_the_colours_of_its_picture(
