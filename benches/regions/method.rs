@@ -33,7 +33,7 @@ pub(crate) const METHODS: [&str; 15] = [
 const BY_REGIONS: [(&str, &[&str]); 9] = [
     ("composed", &["--region", "compose=1", "--region", "bootstrap=0.3", "--isolate", "0"]),
     ("regions", &["--isolate", "0"]),
-    ("isolate_all", &["--isolate", "1"]),
+    ("isolate_half", &["--isolate", "0.5"]),
     ("scores", &["--region", "mixing=scores"]),
     ("falling_ratio", &["--region", "base_ratio={ from = 0.4, to = 0 }"]),
     ("feather", &["--region", "feather=0.08"]),
@@ -107,7 +107,7 @@ impl<'a> Bench<'a> {
             "retries" => {
                 vec![of(&folder.join("image.png"), &whole, None, steps * (1 + tries))]
             }
-            "isolate_half" => vec![of(&first, &whole, None, steps)],
+            "isolate_all" => vec![of(&first, &whole, None, steps)],
             "plain" | "one_prompt" => {
                 let seed = layout["plan"]["seed"].to_string();
                 let size = ["width", "height"].map(|side| layout["canvas"][side].to_string());

@@ -74,7 +74,7 @@ impl Default for RegionsConfig {
     fn default() -> Self {
         Self {
             base_ratio: RampConfig::Same(0.2),
-            isolate: 0.5,
+            isolate: 1.0,
             isolate_level: 0,
             feather: 0.0,
             mixing: MixingWord::Outputs,

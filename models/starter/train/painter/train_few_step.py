@@ -1,0 +1,134 @@
+"""Trains a LoRA with which the painter needs eight passes: `python train_few_step.py WORK PAINTER OUT.safetensors MINUTES [--threads 1]`.
+
+Progressive distillation (Salimans and Ho 2022, arXiv:2202.00512) with guidance in it (Meng et al. 2022, arXiv:2210.03142): from a
+noised scene the painter takes DDIM steps with guidance and two passes each, and the LoRA learns to be where those end by one step
+and one pass. It is for DDIM with trailing spacing, eight steps and guidance 1. WORK holds `latents/`; keys are those of diffusers.
+"""
+import argparse
+import json
+import math
+import os
+import time
+
+import torch
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+
+from attention import grid
+from data import BASE_RATIO, Scenes, seeded
+from muon import HALF
+from paint import Painter
+
+STEPS, WITHIN, GUIDANCE = 8, 2, 5.
+ISOLATED_UNTIL = STEPS // 2
+RANK = 24
+LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2", "time_emb_proj", "conv_shortcut"]
+
+
+def grids(weights, size, early, before):
+    """The conditioning of a pass; `before` pictures go first that have no prompt, and are isolated as the others are."""
+    found, (width, height) = {}, size
+    for level in (1, 2, 4):
+        smaller = [None if it is None else torch.nn.functional.avg_pool2d(it[None], level)[0] for it in weights]
+        shape = torch.zeros(0, height // 8 // level, width // 8 // level)
+        told = grid([None] * before + smaller, [False] * before + [early] * len(weights), [shape] * (before + len(weights)), None, BASE_RATIO)
+        if told.hidden is not None and before:
+            told.hidden[:before] = told.hidden[before:]
+        found[shape.shape[1] * shape.shape[2]] = told
+    return found
+
+
+def moved(x, v, now, then):
+    """A DDIM step: latents, the network's v, and the signal (alphas_cumprod) before and after it."""
+    clean = now.sqrt() * x - (1 - now).sqrt() * v
+    noise = (1 - now).sqrt() * x + now.sqrt() * v
+    return then.sqrt() * clean + (1 - then).sqrt() * noise
+
+
+def velocity(x, after, now, then):
+    """The v by which one step leads from `x` to `after`."""
+    kept = then.sqrt() * now.sqrt() + (1 - then).sqrt() * (1 - now).sqrt()
+    turned = (1 - then).sqrt() * now.sqrt() - then.sqrt() * (1 - now).sqrt()
+    return (after - kept * x) / turned
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("work")
+    parser.add_argument("painter")
+    parser.add_argument("out")
+    parser.add_argument("minutes", type=float)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    generator, r = torch.Generator().manual_seed(options.seed), seeded(options.seed)
+    painter = Painter(options.painter)
+    unet, conditioning = painter.unet, painter.conditioning
+    unet.requires_grad_(False)
+    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LAYERS))
+    learned = [it for it in unet.parameters() if it.requires_grad]
+    print(f"{sum(it.numel() for it in learned) / 1e6:.2f} M", flush=True)
+    optimiser = torch.optim.AdamW(learned, options.rate, betas=(.9, .99), weight_decay=0)
+    scenes = Scenes(f"{options.work}/latents", painter.vae.config.scaling_factor, slice(1, None))
+
+    with open(f"{options.painter}/scheduler/scheduler_config.json") as it:
+        schedule = json.load(it)
+    betas = torch.linspace(schedule["beta_start"] ** .5, schedule["beta_end"] ** .5, 1000, dtype=torch.float64) ** 2
+    signals = torch.cumprod(1 - betas, 0).float()
+    # Trailing: the times of diffusers' DDIMScheduler, and those of the painter's steps between them.
+    fine = [round(1000 - at * 1000 / (STEPS * WITHIN)) - 1 for at in range(STEPS * WITHIN)] + [None]
+    signal = lambda time_step: signals[0 if time_step is None else time_step]
+    empty = painter.encoded([""])
+
+    def pass_(x, time_step, contexts):
+        with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
+            return unet(x.contiguous(memory_format=torch.channels_last), time_step, contexts).sample.float()
+
+    begun, steps, errors = time.time(), 0, None
+    while (part := (time.time() - begun) / 60 / options.minutes) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = options.rate * min(1, (steps + 1) / 20) * max(.02, .5 + .5 * math.cos(math.pi * part))
+        at = r.randrange(STEPS)
+        early = at < ISOLATED_UNTIL
+        batch = scenes.batch(r, lambda count: torch.full((count,), early))
+        z, count, size = batch.z, len(batch.z), batch.size
+        weights = [None if it is None or not len(it) else it for it in batch._regions]
+        with torch.no_grad():
+            contexts = painter.encoded(batch.prompts)
+            conditioning.contexts = painter.encoded(batch.sub_prompts) if batch.sub_prompts else None
+            conditioning.losses, conditioning.spans = [], None
+            first = fine[at * WITHIN]
+            noise = torch.randn(z.shape, generator=generator)
+            # The first step begins with nothing but noise.
+            x = noise if at == 0 else signal(first).sqrt() * z + (1 - signal(first)).sqrt() * noise
+            unet.disable_adapters()
+            conditioning.grids = grids(weights, size, early, count)
+            after = x
+            for now, then in zip(fine[at * WITHIN:], fine[at * WITHIN + 1:(at + 1) * WITHIN + 1]):
+                plain, told = pass_(torch.cat([after, after]), now, torch.cat([empty.expand(count, -1, -1), contexts])).chunk(2)
+                after = moved(after, plain + GUIDANCE * (told - plain), signal(now), signal(then))
+            wanted = velocity(x, after, signal(first), signal(fine[(at + 1) * WITHIN]))
+            unet.enable_adapters()
+            conditioning.grids = grids(weights, size, early, 0)
+        error = ((pass_(x, first, contexts) - wanted) ** 2).mean()
+        optimiser.zero_grad()
+        error.backward()
+        torch.nn.utils.clip_grad_norm_(learned, 1.)
+        optimiser.step()
+        steps += 1
+        errors = error.item() if errors is None else errors * .97 + .03 * error.item()
+        if steps % 20 == 0:
+            print(f"{steps} steps, {part * options.minutes:.1f} min, error {errors:.4f}", flush=True)
+    state = get_peft_model_state_dict(unet)
+    state = {f"unet.{name}": it.detach().half().contiguous() for name, it in state.items()}
+    save_file(state, options.out + ".part", metadata={"format": "pt"})
+    os.replace(options.out + ".part", options.out)
+    print(len(state), "tensors")
+
+
+if __name__ == "__main__":
+    main()
