@@ -60,7 +60,7 @@ def main():
         cases["layout"] = (layout, (layout["canvas"]["width"], layout["canvas"]["height"]), [arguments.layout])
     failed = False
     for name, (scene, (width, height), what) in cases.items():
-        noise = torch.randn((1, 4, height // 8, width // 8), generator=torch.Generator().manual_seed(8))
+        noise = torch.randn((1, plain.unet.config.in_channels, height // 8, width // 8), generator=torch.Generator().manual_seed(8))
         theirs = {lora: model.generate(scene, noise, **SETTINGS) for lora, model in ((None, plain), (output, changed))}
         moved = relative_error(theirs[output][-1], theirs[None][-1])
         failed |= moved < MOVES
