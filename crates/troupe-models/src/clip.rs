@@ -6,12 +6,12 @@
 //! SD 1.x and 2.x to the last with the final norm, SDXL to the last but one without it
 //! ([`ClipLayer`]). SDXL also hears the whole text as one row, the pooled output.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use serde::Deserialize;
 use troupe_nn::{LayerNorm, Linear, Mask};
 
 use crate::config::{ConfigError, TextFile};
-use crate::encoder::{Activation, EncoderLayer, EncoderSettings, EncoderShape};
+use crate::encoder::{Activation, EncoderLayer, EncoderSettings, EncoderShape, TextEmbeddings};
 use crate::error::ModelError;
 use crate::weights::Weights;
 
@@ -146,8 +146,7 @@ impl ClipConfig {
 #[derive(Debug)]
 pub struct ClipTextEncoder {
     config: ClipConfig,
-    token_embedding: Tensor,    // (vocabulary, width)
-    position_embedding: Tensor, // (positions, width)
+    embeddings: TextEmbeddings,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
     text_projection: Option<Linear>,
@@ -163,13 +162,12 @@ impl ClipTextEncoder {
     pub fn new(config: ClipConfig, weights: &Weights) -> Result<Self, ModelError> {
         let prefixed = weights.contains("text_model.embeddings.token_embedding.weight");
         let weights = if prefixed { weights.at("text_model") } else { weights.clone() };
+        let (vocabulary, positions) = (config.vocabulary, config.positions);
         let embeddings = weights.at("embeddings");
-        let width = config.shape.width;
+        let embeddings =
+            TextEmbeddings::new(&embeddings, vocabulary, positions, config.shape.width)?;
         Ok(Self {
-            token_embedding: embeddings
-                .stored("token_embedding.weight", &[config.vocabulary, width])?,
-            position_embedding: embeddings
-                .get("position_embedding.weight", &[config.positions, width])?,
+            embeddings,
             layers: config.shape.build(&weights.at("encoder").at("layers"))?,
             final_layer_norm: config.shape.norm(&weights.at("final_layer_norm"))?,
             text_projection: None,
@@ -239,37 +237,19 @@ impl ClipTextEncoder {
 
     /// Shape `(tokens,)` → `(1, tokens, width)`.
     fn embed(&self, ids: &[u32], learned: &[LearnedToken]) -> Result<Tensor, ModelError> {
-        let positions = self.config.positions;
-        if ids.is_empty() || positions < ids.len() {
-            return Err(ModelError::Input {
-                what: "number of tokens",
-                wanted: format!("1 to {positions}"),
-                found: ids.len().to_string(),
-            });
-        }
-        let known = |&&id: &&u32| usize::try_from(id).is_ok_and(|id| id < self.config.vocabulary);
-        if let Some(id) = ids.iter().find(|id| !known(id)) {
-            return Err(ModelError::Input {
-                what: "token id",
-                wanted: format!("one below {}", self.config.vocabulary),
-                found: id.to_string(),
-            });
-        }
-        let ids = Tensor::new(ids, &Device::Cpu)?;
-        let mut tokens = self.token_embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
+        let mut tokens = self.embeddings.of(ids)?;
         for LearnedToken { position, vector } in learned {
             let width = self.config.shape.width;
-            if vector.dims() != [width] || ids.elem_count() <= *position {
+            if vector.dims() != [width] || ids.len() <= *position {
                 return Err(ModelError::Input {
                     what: "shape of a learned token",
-                    wanted: format!("[{width}], at a place below {}", ids.elem_count()),
+                    wanted: format!("[{width}], at a place below {}", ids.len()),
                     found: format!("{:?} at {position}", vector.dims()),
                 });
             }
             tokens = tokens.slice_scatter0(&vector.unsqueeze(0)?, *position)?;
         }
-        let positions = self.position_embedding.narrow(0, 0, ids.elem_count())?;
-        Ok((tokens + positions)?.unsqueeze(0)?)
+        self.embeddings.placed(&tokens)
     }
 }
 

@@ -8,14 +8,14 @@
 mod config;
 mod vision;
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, Tensor};
 use troupe_nn::{LayerNorm, Linear};
 
 use self::config::SigLipText;
 pub use self::config::{ContrastiveConfig, Family};
 use self::vision::VisionTower;
 use crate::clip::{ClipLayer, ClipTextEncoder};
-use crate::encoder::{EncoderLayer, linear};
+use crate::encoder::{EncoderLayer, TextEmbeddings, linear};
 use crate::error::ModelError;
 use crate::weights::Weights;
 
@@ -38,8 +38,7 @@ enum TextTower {
 #[derive(Debug)]
 struct SigLipTextEncoder {
     config: SigLipText,
-    token_embedding: Tensor,    // (vocabulary, width)
-    position_embedding: Tensor, // (positions, width)
+    embeddings: TextEmbeddings,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
     head: Linear,
@@ -122,13 +121,11 @@ impl Contrastive {
 
 impl SigLipTextEncoder {
     fn new(config: SigLipText, weights: &Weights) -> Result<Self, ModelError> {
-        let embeddings = weights.at("embeddings");
         let width = config.shape.width;
+        let embeddings = weights.at("embeddings");
+        let (vocabulary, positions) = (config.vocabulary, config.positions);
         Ok(Self {
-            token_embedding: embeddings
-                .stored("token_embedding.weight", &[config.vocabulary, width])?,
-            position_embedding: embeddings
-                .get("position_embedding.weight", &[config.positions, width])?,
+            embeddings: TextEmbeddings::new(&embeddings, vocabulary, positions, width)?,
             layers: config.shape.build(&weights.at("encoder").at("layers"))?,
             final_layer_norm: config.shape.norm(&weights.at("final_layer_norm"))?,
             head: linear(&weights.at("head"), width, config.projection)?,
@@ -138,18 +135,7 @@ impl SigLipTextEncoder {
 
     /// Shape `(positions,)` → `(projection,)`.
     fn encode(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
-        let vocabulary = self.config.vocabulary;
-        let known = |&&id: &&u32| usize::try_from(id).is_ok_and(|id| id < vocabulary);
-        if let Some(id) = ids.iter().find(|id| !known(id)) {
-            return Err(ModelError::Input {
-                what: "token id",
-                wanted: format!("one below {vocabulary}"),
-                found: id.to_string(),
-            });
-        }
-        let ids = Tensor::new(ids, &Device::Cpu)?;
-        let tokens = self.token_embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
-        let mut x = (tokens + &self.position_embedding)?.unsqueeze(0)?;
+        let mut x = self.embeddings.placed(&self.embeddings.of(ids)?)?;
         for layer in &self.layers {
             x = layer.forward(&x, None)?;
         }

@@ -1,6 +1,6 @@
 //! The layers of CLIP's and SigLIP's encoders: a transformer with the norms in front of the layers.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use troupe_nn::{LayerNorm, Linear, Mask, NnError, attention, gelu, quick_gelu};
 
@@ -87,6 +87,55 @@ impl EncoderShape {
         let shape = [self.width];
         let (weight, bias) = (weights.get("weight", &shape)?, weights.get("bias", &shape)?);
         Ok(LayerNorm::new(weight, bias, self.eps)?)
+    }
+}
+
+/// What a text encoder begins with: a row for each token, and one for each place.
+#[derive(Debug)]
+pub(crate) struct TextEmbeddings {
+    pub(crate) tokens: Tensor, // (vocabulary, width)
+    positions: Tensor,         // (positions, width)
+}
+
+impl TextEmbeddings {
+    pub(crate) fn new(
+        weights: &Weights,
+        vocabulary: usize,
+        positions: usize,
+        width: usize,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            tokens: weights.stored("token_embedding.weight", &[vocabulary, width])?,
+            positions: weights.get("position_embedding.weight", &[positions, width])?,
+        })
+    }
+
+    /// The rows of tokens. Shape `(tokens,)` → `(tokens, width)`.
+    pub(crate) fn of(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
+        let (vocabulary, positions) = (self.tokens.dim(0)?, self.positions.dim(0)?);
+        if ids.is_empty() || positions < ids.len() {
+            return Err(ModelError::Input {
+                what: "number of tokens",
+                wanted: format!("1 to {positions}"),
+                found: ids.len().to_string(),
+            });
+        }
+        let known = |&&id: &&u32| usize::try_from(id).is_ok_and(|id| id < vocabulary);
+        if let Some(id) = ids.iter().find(|id| !known(id)) {
+            return Err(ModelError::Input {
+                what: "token id",
+                wanted: format!("one below {vocabulary}"),
+                found: id.to_string(),
+            });
+        }
+        let ids = Tensor::new(ids, &Device::Cpu)?;
+        Ok(self.tokens.index_select(&ids, 0)?.to_dtype(DType::F32)?)
+    }
+
+    /// The same in their places. Shape `(tokens, width)` → `(1, tokens, width)`.
+    pub(crate) fn placed(&self, rows: &Tensor) -> Result<Tensor, ModelError> {
+        let positions = self.positions.narrow(0, 0, rows.dim(0)?)?;
+        Ok((rows + positions)?.unsqueeze(0)?)
     }
 }
 

@@ -5,6 +5,7 @@ use troupe_models::config::TextFile;
 use troupe_models::embedding::Embedding;
 use troupe_models::lora::Scaled;
 use troupe_models::single_file::{Family, SingleFile};
+use troupe_models::tokenizer::{Tokenizer, TokenizerConfig, TokenizerError};
 use troupe_models::weights::{Precision, Weights};
 
 /// The parts of a model. Texts are whole files; names are for messages.
@@ -66,6 +67,23 @@ pub enum TokenizerFiles<'a> {
     },
     /// CLIP's own, which the program has.
     BuiltIn,
+}
+
+impl TokenizerFiles<'_> {
+    /// The tokenizer of CLIP that they make.
+    ///
+    /// # Errors
+    ///
+    /// If they contradict themselves, or lack a special token of `config`.
+    pub fn tokenizer(self, config: &TokenizerConfig) -> Result<Tokenizer, TokenizerError> {
+        match self {
+            Self::Whole(file) => Tokenizer::from_json(file, config),
+            Self::Pair { vocabulary, merges } => {
+                Tokenizer::from_vocab_and_merges(vocabulary, merges, config)
+            }
+            Self::BuiltIn => Tokenizer::built_in(config),
+        }
+    }
 }
 
 /// How a model is listened to, and how much memory it takes.

@@ -12,7 +12,7 @@ use troupe_models::tokenizer::{Tokenizer, TokenizerConfig};
 use troupe_models::weights::Weights;
 
 use crate::RenderError;
-use crate::files::{TextFiles, TokenizerFiles};
+use crate::files::TextFiles;
 use crate::loras::OfNetwork;
 use crate::painter::{finite, fits};
 
@@ -222,13 +222,7 @@ impl Part {
             Some(file) => TokenizerConfig::from_json(file)?,
             None => TokenizerConfig::default(),
         };
-        let tokenizer = match files.tokenizer {
-            TokenizerFiles::Whole(file) => Tokenizer::from_json(file, &tokenizer_config)?,
-            TokenizerFiles::Pair { vocabulary, merges } => {
-                Tokenizer::from_vocab_and_merges(vocabulary, merges, &tokenizer_config)?
-            }
-            TokenizerFiles::BuiltIn => Tokenizer::built_in(&tokenizer_config)?,
-        };
+        let tokenizer = files.tokenizer.tokenizer(&tokenizer_config)?;
         fits("text tokens", config.vocabulary(), tokenizer.vocabulary_size(), usize::ge)?;
         fits("text positions", config.positions(), tokenizer.length(), usize::ge)?;
         let weights = files.weights.with_adapters(loras.merged);

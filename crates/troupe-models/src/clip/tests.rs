@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use candle_core::Device;
 use troupe_testkit::{Golden, assert_close, golden_path};
 
 use super::*;
@@ -115,7 +116,7 @@ fn an_encoder_without_projection_has_no_pooled_text() {
 fn a_learned_token_takes_the_place_of_an_embedding() {
     let (encoder, _) = golden("gelu");
     let plain = last_hidden_state(&encoder, &[9, 7, 8]).unwrap();
-    let vector = encoder.token_embedding.get(7).unwrap();
+    let vector = encoder.embeddings.tokens.get(7).unwrap();
     let learned = |position| LearnedToken { position, vector: vector.clone() };
     let output = encoder.encode(&[9, 0, 8], &[learned(1)], LAST).unwrap();
     assert_eq!(values(&output.hidden), values(&plain));

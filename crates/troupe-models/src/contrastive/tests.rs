@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use candle_core::Device;
 use serde_json::{Value, json};
 use troupe_testkit::{Golden, assert_close, golden_path};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use troupe_audit::{AuditError, TextTokenizer, ZeroShotFiles, ZeroShotJudge};
 use troupe_models::contrastive::{ContrastiveConfig, Family};
 use troupe_models::hash::sha256_of_file;
-use troupe_models::tokenizer::{Tokenizer, TokenizerConfig, UnigramTokenizer};
+use troupe_models::tokenizer::{TokenizerConfig, UnigramTokenizer};
 use troupe_models::weights::Weights;
 use troupe_render::TokenizerFiles;
 
@@ -50,13 +50,6 @@ pub(super) fn load(found: &Found, margin: f64) -> Result<(ZeroShotJudge, String)
 }
 
 fn tokenizer(folder: &Path, family: Family) -> Result<TextTokenizer, PipelineError> {
-    let has = |file: &str| folder.join(file).exists();
-    // Many folders with CLIP in them have no vocabulary of their own.
-    let bare = !has("tokenizer.json") && !has("vocab.json");
-    if family == Family::Clip && bare {
-        let built_in = Tokenizer::built_in(&TokenizerConfig::default());
-        return Ok(TextTokenizer::Clip(built_in.map_err(AuditError::from)?));
-    }
     if family == Family::SigLip {
         let config = Named::read_optional(folder, "tokenizer_config.json".to_owned())?;
         let config = TokenizerConfig::siglip(config.as_ref().map(Named::file));
@@ -65,15 +58,15 @@ fn tokenizer(folder: &Path, family: Family) -> Result<TextTokenizer, PipelineErr
         let tokenizer = UnigramTokenizer::from_json(pieces.file(), &config);
         return Ok(TextTokenizer::SigLip(tokenizer.map_err(AuditError::from)?));
     }
+    let has = |file: &str| folder.join(file).exists();
+    if !has("tokenizer.json") && !has("vocab.json") {
+        // Many folders with CLIP in them have no vocabulary of their own.
+        let built_in = TokenizerFiles::BuiltIn.tokenizer(&TokenizerConfig::default());
+        return Ok(TextTokenizer::Clip(built_in.map_err(AuditError::from)?));
+    }
     let texts = TokenizerTexts::read(folder, "")?;
     let config = texts.config.as_ref().map(|it| TokenizerConfig::from_json(it.file())).transpose();
     let config = config.map_err(AuditError::from)?.unwrap_or_default();
-    let tokenizer = match texts.files() {
-        TokenizerFiles::Whole(file) => Tokenizer::from_json(file, &config),
-        TokenizerFiles::Pair { vocabulary, merges } => {
-            Tokenizer::from_vocab_and_merges(vocabulary, merges, &config)
-        }
-        TokenizerFiles::BuiltIn => Tokenizer::built_in(&config),
-    };
+    let tokenizer = texts.files().tokenizer(&config);
     Ok(TextTokenizer::Clip(tokenizer.map_err(AuditError::from)?))
 }
