@@ -12,9 +12,9 @@ use troupe_core::region::{BoundingBox, Edges};
 use crate::Picture;
 
 /// Columns of a crop.
-pub const WIDTH: usize = 64;
+pub const WIDTH: usize = 96;
 /// Rows of a crop.
-pub const HEIGHT: usize = 96;
+pub const HEIGHT: usize = 144;
 /// Red, green, blue, covered from the front, covered from behind.
 pub const CHANNELS: usize = 5;
 
@@ -27,7 +27,7 @@ struct Taps {
     weights: Vec<f32>,
 }
 
-/// The crop of a box. Shape `(96, 64, 5)`.
+/// The crop of a box. Shape `(144, 96, 5)`.
 pub fn crop(
     picture: &Picture<'_>,
     bounds: BoundingBox,
@@ -192,8 +192,8 @@ mod tests {
         let bytes = [255, 0, 255].repeat(48 * 32);
         let picture = Picture::new(&bytes, 48, 32).unwrap();
         let crop = crop(&picture, bounds(0.0, 0.25, 0.5, 0.75), &[], &[]);
-        check(&crop, (0, 40), [0.0; CHANNELS]); // Left of the picture.
-        for at in [(20, 0), (40, 50), (63, 95)] {
+        check(&crop, (0, HEIGHT / 2), [0.0; CHANNELS]); // Left of the picture.
+        for at in [(WIDTH / 3, 0), (WIDTH / 2, HEIGHT / 2), (WIDTH - 1, HEIGHT - 1)] {
             check(&crop, at, [1.0, -1.0, 1.0, 0.0, 0.0]);
         }
     }
@@ -205,9 +205,9 @@ mod tests {
         let own = bounds(0.25, 0.25, 0.75, 0.75);
         let front = [bounds(0.0, 0.0, 0.5, 1.0)];
         let crop = crop(&picture, own, &front, &[bounds(0.5, 0.5, 1.0, 1.0)]);
-        check(&crop, (10, 80), [-1.0, -1.0, -1.0, 1.0, 0.0]);
-        check(&crop, (50, 80), [-1.0, -1.0, -1.0, 0.0, 1.0]);
-        check(&crop, (50, 10), [-1.0, -1.0, -1.0, 0.0, 0.0]);
+        check(&crop, (15, 120), [-1.0, -1.0, -1.0, 1.0, 0.0]);
+        check(&crop, (75, 120), [-1.0, -1.0, -1.0, 0.0, 1.0]);
+        check(&crop, (75, 15), [-1.0, -1.0, -1.0, 0.0, 0.0]);
     }
 
     // A tall box at the left edge: beside it, beyond the picture and behind another's box nothing is to be seen.

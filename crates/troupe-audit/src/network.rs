@@ -9,7 +9,7 @@ use crate::crop::{CHANNELS, HEIGHT, WIDTH};
 use crate::error::AuditError;
 
 /// Rows and columns of what both networks make of a crop: a sixteenth of its sides.
-const PLACES: (usize, usize) = (6, 4);
+const PLACES: (usize, usize) = (9, 6);
 const _: () = assert!(PLACES.0 * 16 == HEIGHT && PLACES.1 * 16 == WIDTH);
 
 /// What is added to a variance; PyTorch's default.
@@ -84,7 +84,7 @@ impl Network {
 
     /// The logits of every head, `(crops, classes)` each.
     ///
-    /// Shape `(crops, 96, 64, 5)`.
+    /// Shape `(crops, 144, 96, 5)`.
     pub(crate) fn forward(&self, crops: &Tensor) -> Result<Vec<Tensor>, AuditError> {
         let features = self.trunk.forward(crops)?;
         self.heads.iter().map(|head| Ok(head.forward(&features)?)).collect()
@@ -92,7 +92,7 @@ impl Network {
 }
 
 impl Trunk {
-    /// Shape `(crops, 96, 64, 5)` → `(crops, channels)`.
+    /// Shape `(crops, 144, 96, 5)` → `(crops, channels)`.
     fn forward(&self, x: &Tensor) -> Result<Tensor, AuditError> {
         let mut x = x.clone();
         match self {

@@ -89,7 +89,7 @@ impl TrainedJudge {
 
     /// The logits of every head, `(crops, classes)` each, row by row.
     ///
-    /// Shape of the crops `(crops, 96, 64, 5)`.
+    /// Shape of the crops `(crops, 144, 96, 5)`.
     ///
     /// # Errors
     ///

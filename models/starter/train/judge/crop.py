@@ -1,4 +1,4 @@
-"""What a judge gets to see: the window of a box as `(5, 96, 64)` numbers, the same as `troupe-audit` cuts out.
+"""What a judge gets to see: the window of a box as `(5, 144, 96)` numbers, the same as `troupe-audit` cuts out.
 
 The window is the box and an eighth of its sides around it, resized by a triangle filter as wide as a pixel of the
 larger of the two grids. Colours go from -1 to 1, and are 0 beyond the picture's edge. Two more channels say how much of
@@ -6,7 +6,7 @@ a pixel the boxes in front of this one cover, and those behind it: whoever stand
 """
 import numpy as np
 
-WIDTH, HEIGHT, MARGIN = 64, 96, 1 / 8
+WIDTH, HEIGHT, MARGIN = 96, 144, 1 / 8
 MOST = 8  # other boxes that are kept with a crop
 
 
@@ -33,7 +33,7 @@ def filters(start, end, cells, pixels):
 
 
 def colours(image, box):
-    """Bytes `(height, width, 3)` of a picture to `(96, 64, 3)` from -1 to 1."""
+    """Bytes `(height, width, 3)` of a picture to `(144, 96, 3)` from -1 to 1."""
     left, top, right, bottom = window(box)
     rows = filters(top, bottom, HEIGHT, image.shape[0]).astype("float32")
     columns = filters(left, right, WIDTH, image.shape[1]).astype("float32")
@@ -41,7 +41,7 @@ def colours(image, box):
     high, low = np.flatnonzero(rows.any(0))[[0, -1]]
     first, last = np.flatnonzero(columns.any(0))[[0, -1]]
     part = image[high:low + 1, first:last + 1].astype("float32") / 127.5 - 1
-    down = rows[:, high:low + 1] @ part.reshape(len(part), -1)  # (96, columns of the picture · 3)
+    down = rows[:, high:low + 1] @ part.reshape(len(part), -1)  # (144, columns of the picture · 3)
     return np.tensordot(columns[:, first:last + 1], down.reshape(HEIGHT, -1, 3), (1, 1)).transpose(1, 0, 2)
 
 
@@ -53,7 +53,7 @@ def inside(box, other):
 
 
 def covered(others):
-    """How much of each pixel the boxes cover, `(96, 64)`: of several, the one that covers most."""
+    """How much of each pixel the boxes cover, `(144, 96)`: of several, the one that covers most."""
     out = np.zeros((HEIGHT, WIDTH), dtype="float32")
     for left, top, right, bottom in others:
         part = lambda a, b, n: np.clip(np.minimum(b * n, np.arange(n) + 1) - np.maximum(a * n, np.arange(n)), 0, 1)
@@ -62,6 +62,6 @@ def covered(others):
 
 
 def crop(image, box, front, behind):
-    """All five channels, `(5, 96, 64)`."""
+    """All five channels, `(5, 144, 96)`."""
     masks = [covered([inside(box, it) for it in boxes]) for boxes in (front, behind)]
     return np.concatenate([colours(image, box).transpose(2, 0, 1), np.stack(masks)]).astype("float32")

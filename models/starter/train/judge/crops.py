@@ -24,7 +24,7 @@ WHO = {
     "age": ["adult", "child", "older"], "hair": people.COLOURS + ["curly", "bald"], "beard": [False, True],
     "headscarf": [False, True], "glasses": [False, True], "clothes": list(art.CLOTHES),
 }
-HIDDEN = {"gender", "hair", "beard", "glasses", "clothes"}  # which can be "not visible": their last class
+HIDDEN = {"age", "hair", "beard", "glasses", "clothes"}  # which can be "not visible": their last class
 CANVASES = [((96, 160), 1, .16), ((192, 192), 4, .3), ((256, 192), 5, .22), ((384, 192), 8, .2), ((384, 256), 8, .12)]
 # So much of a person must be seen, and of its head, for a crop to be used.
 BODY, HEAD = .55, .8
@@ -32,18 +32,12 @@ BODY, HEAD = .55, .8
 
 def somebody(r):
     """A person of any role, all values as likely as the rules let them be."""
-    role = r.choice(people.ROLES)
-    if r.random() < .04:
-        while True:
-            who, _ = people.draw(r, role, set(scenes.WORDS) - {"gender"})
-            if who.gender == "person":
-                return who
-    return people.draw(r, role, scenes.WORDS)[0]
+    return people.draw(r, r.choice(people.ROLES), scenes.WORDS)[0]
 
 
-def labels(presence, who=None):
-    """Class numbers in the order of `WHO`; -1 where there is nothing to say."""
-    out = {"presence": presence} | (people.visible(who) if who else {})
+def labels(presence, who=None, height=None):
+    """Class numbers in the order of `WHO`; -1 where there is nothing to say. Of a person drawn so many pixels high."""
+    out = {"presence": presence} | (people.visible(who, height) if who else {})
     number = lambda name: -1 if name not in out else len(WHO[name]) if out[name] is None else WHO[name].index(out[name])
     return [number(name) for name in WHO]
 
@@ -100,7 +94,8 @@ def drawn(seed, pool=None):
         if here and not all(seen) or min(box[2] - box[0], box[3] - box[1]) < 12:
             continue
         if here:
-            label = labels("one", here[0][1]) if len(here) == 1 else labels("more")
+            _, who, outline, *_ = here[0]
+            label = labels("one", who, outline[3] - outline[1]) if len(here) == 1 else labels("more")
         else:
             label = labels("nobody")
             spilt = sum(_sum(mask, box) for *_, mask in stood)
@@ -149,7 +144,7 @@ def planned(known):
         hidden = sum(max(0, min(right, it[2]) - max(left, it[0])) * max(0, min(middle, it[3]) - max(top, it[1])) for it in boxes[at + 1:])
         if .15 * (right - left) * (middle - top) < hidden or min(right - left, bottom - top) < 12:
             continue
-        yield box, boxes[at + 1:], boxes[:at], labels("one", people.Person(**who))
+        yield box, boxes[at + 1:], boxes[:at], labels("one", people.Person(**who), bottom - top)
 
 
 def pictures(source, first, last, size):

@@ -17,7 +17,7 @@ class Crops:
         return len(self.crops)
 
     def inputs(self, chosen):
-        """`(crops, 5, 96, 64)`: colours from -1 to 1, and how much the boxes in front and behind cover."""
+        """`(crops, 5, 144, 96)`: colours from -1 to 1, and how much the boxes in front and behind cover."""
         colours = self.crops[chosen].permute(0, 3, 1, 2).float() / 127.5 - 1
         return torch.cat([colours, covered(self.front[chosen])[:, None], covered(self.behind[chosen])[:, None]], 1)
 
@@ -29,6 +29,17 @@ def covered(boxes):
         return (torch.minimum(end[..., None] * cells, at + 1) - torch.maximum(start[..., None] * cells, at)).clamp(0, 1)
     left, top, right, bottom = boxes.float().unbind(-1)
     return (part(top, bottom, HEIGHT)[..., :, None] * part(left, right, WIDTH)[..., None, :]).amax(1)
+
+
+def moved(x, generator):
+    """Each crop mirrored or not, and scaled and moved by a few hundredths of its sides, as boxes never fit twice alike."""
+    count = len(x)
+    uniform = lambda: torch.rand(count, generator=generator)
+    mirrored = 1 - 2 * (uniform() < .5).float()
+    affine = torch.zeros(count, 2, 3)
+    affine[:, 0, 0], affine[:, 1, 1] = mirrored * (.94 + .12 * uniform()), .94 + .12 * uniform()
+    affine[:, 0, 2], affine[:, 1, 2] = .08 * uniform() - .04, .08 * uniform() - .04
+    return F.grid_sample(x, F.affine_grid(affine, list(x.shape), False), "bilinear", "zeros", False)
 
 
 def degraded(x, generator):

@@ -33,7 +33,7 @@ class Judge:
 
     @torch.no_grad()
     def logits(self, x):
-        """Of crops `(crops, 5, 96, 64)`: `(crops, classes)` for each head."""
+        """Of crops `(crops, 5, 144, 96)`: `(crops, classes)` for each head."""
         if self.config["architecture"] == "residual":
             for at in range(4):
                 x = F.relu(self._conv(x, f"down.{at}", 2))
@@ -66,7 +66,7 @@ class Judge:
 
 
 def crops(image, boxes, depths):
-    """The crops `(boxes, 5, 96, 64)` of all boxes of a picture, in pixels; of equal depths the later is in front."""
+    """The crops `(boxes, 5, 144, 96)` of all boxes of a picture, in pixels; of equal depths the later is in front."""
     order = [(depth, at) for at, depth in enumerate(depths)]
     others = lambda own, wanted: [it for at, it in zip(order, boxes) if at != own and (own < at) == wanted]
     each = [crop(image, box, others(own, True), others(own, False)) for own, box in zip(order, boxes)]

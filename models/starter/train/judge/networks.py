@@ -34,14 +34,14 @@ class Block(nn.Module):
 
 
 class First(nn.Module):
-    """Halves the crop four times; a weight for each place and channel pools what is left, `(6, 4)`."""
+    """Halves the crop four times; a weight for each place and channel pools what is left, `(9, 6)`."""
     architecture, channels = "residual", (16, 32, 64, 128)
 
     def __init__(self, heads):
         super().__init__()
         self.down = nn.ModuleList(Convolution(a, b, 2) for a, b in zip((5, *self.channels), self.channels))
         self.blocks = nn.ModuleList(Block(it) for it in self.channels[1:])
-        self.pool = nn.Parameter(torch.full((self.channels[-1], HEIGHT // 16, WIDTH // 16), 1 / 24))
+        self.pool = nn.Parameter(torch.full((self.channels[-1], HEIGHT // 16, WIDTH // 16), 16 / HEIGHT * 16 / WIDTH))
         self.heads = nn.ModuleDict({name: nn.Linear(self.channels[-1], classes) for name, classes in heads.items()})
 
     def forward(self, x):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from crops import HIDDEN, WHO
-from data import Crops, degraded
-from muon import Muon
+from data import Crops, degraded, moved
+from muon import HALF, Muon
 from networks import JUDGES
 
 # Of Muon, for the convolutions and matrices inside; and of AdamW for the rest.
@@ -47,8 +47,8 @@ def train(name, folder, steps, paths):
         if len(left) < BATCH:
             left = torch.randperm(len(crops), generator=generator).tolist()
         chosen, left = torch.tensor(left[:BATCH]), left[BATCH:]
-        x = degraded(crops.inputs(chosen), generator).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        x = degraded(moved(crops.inputs(chosen), generator), generator).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
             judged = judge(x)
         value = loss(judged, crops.labels[chosen])
         judge.zero_grad()

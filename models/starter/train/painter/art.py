@@ -33,8 +33,8 @@ FIGURES = {"basketball player", "runner", "person"}  # from head to foot
 HATS = {"chef", "firefighter", "farmer", "student", "astronaut", "pilot", "mechanic", "artist", "welder", "police officer",
         "construction worker", "wizard", "detective"}
 EYEWEAR = {"scientist", "astronaut", "teacher", "superhero"}  # something of the role's own before the eyes
-LENDERS = {"black": "light", "brown": "medium", "blond": "medium light", "red": "medium light", "grey": "medium light"}
-DYES = {"red": (1.12, .5, .22), "grey": (.78, .78, .82)}
+LENDERS = {"black": "light", "brown": "medium light", "blond": "medium light", "red": "medium light", "grey": "medium light"}
+DYES = {"brown": (.6, .36, .22), "red": (1.12, .5, .22), "grey": (.78, .78, .82)}
 CLOTHES = {"red": (206, 44, 52), "orange": (240, 130, 40), "yellow": (246, 206, 60), "green": (60, 160, 70),
            "blue": (50, 110, 220), "purple": (130, 80, 190), "pink": (240, 120, 170), "white": (236, 236, 240)}
 SIZE = 256
@@ -126,7 +126,7 @@ def head_place(kind, woman):
 
 
 def recoloured_hair(tones, hair, tone, colour):
-    """One tone's skin with hair of a colour: the pictures of other tones lend theirs, red and grey are dyed blond."""
+    """One tone's skin with hair of a colour: the pictures of other tones lend theirs, brown, red and grey are dyed blond."""
     lent = tones[LENDERS[colour]].copy()
     if colour in DYES:
         grey = (lent[..., :3] @ GREY)[..., None]
@@ -178,14 +178,33 @@ def _glasses(size):
     k = 8
     it = Image.new("RGBA", (SIZE * k // 2, SIZE * k // 2), (0, 0, 0, 0))
     draw = ImageDraw.Draw(it)
-    scale, width = size * k / 256, max(3, round(size * k * .022))
+    scale, width = size * k / 256, max(3, round(size * k * .032))
     for x in (28, 140):
-        draw.rounded_rectangle([x * scale * .5, 8 * scale, (x + 88) * scale * .5, 50 * scale], 20 * scale, (225, 240, 255, 60), (34, 26, 34, 255), width)
+        draw.rounded_rectangle([x * scale * .5, 8 * scale, (x + 88) * scale * .5, 50 * scale], 20 * scale, (225, 240, 255, 110), (34, 26, 34, 255), width)
     draw.line([58 * scale, 24 * scale, 70 * scale, 24 * scale], (34, 26, 34, 255), width)
     for a, b in ((2, 14), (114, 126)):
         draw.line([a * scale, 22 * scale, b * scale, 22 * scale], (34, 26, 34, 255), width)
     side = SIZE // 2
     return np.asarray(it.resize((side, side), Image.BOX), dtype=np.float32)
+
+
+@lru_cache(maxsize=None)
+def _earrings(size):
+    """Two golden rings for a head of a size, below its ears."""
+    k = 8
+    it = Image.new("RGBA", (SIZE * k, SIZE * k), (0, 0, 0, 0))
+    draw, scale = ImageDraw.Draw(it), size * k / 256
+    for x in (46, 210):
+        draw.ellipse([(x - 15) * scale, 158 * scale, (x + 15) * scale, 188 * scale], None, (246, 190, 40, 255), round(9 * scale))
+    return np.asarray(it.resize((SIZE, SIZE), Image.BOX), dtype=np.float32)
+
+
+@lru_cache(maxsize=None)
+def hair_share(role, gender, head):
+    """The part of a drawing that changes with the colour of the hair."""
+    black, blond = (np.asarray(person(role, gender, "medium", it, head), dtype=np.float32) for it in ("black", "blond"))
+    changed = np.abs(black - blond)[..., :3].max(-1) * black[..., 3] / 255
+    return float((60 < changed).sum() / (128 < black[..., 3]).sum())
 
 
 @lru_cache(maxsize=6000)
@@ -207,7 +226,9 @@ def person(role, gender, tone, hair="black", head="adult", glasses=False, clothe
             new[205:] = 0
         new = _placed(new, *move)
         brow = y + round(size * .36)
-        out[..., 3] *= 1 - mask
+        # What is half hair and half air goes too, or a thin outline of it is left.
+        wider = Image.fromarray((mask * 255).astype("uint8")).filter(ImageFilter.MaxFilter(5))
+        out[..., 3] *= 1 - np.maximum(mask, np.asarray(wider, dtype=np.float32) / 255 * (1 - np.maximum(fixed, skin)))
         if role in HATS:
             new[:brow] = 0
         front = fixed.copy()
@@ -219,6 +240,9 @@ def person(role, gender, tone, hair="black", head="adult", glasses=False, clothe
     if glasses:
         size, x, y = face_place(role)
         out = _over(out, _placed(_glasses(size), 1, round(x + size * .25), round(y + size * .40)))
+    if head == "bald" and woman:
+        size, x, y = face_place(role)
+        out = _over(out, _placed(_earrings(size), 1, x, y))
     if clothes:
         out = recoloured_clothes(out, fixed, role, body_gender, clothes)
     cut = Image.fromarray(np.clip(out, 0, 255).astype("uint8"))

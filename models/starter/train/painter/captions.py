@@ -23,7 +23,7 @@ def plural(role):
 def named(person, said, r):
     """The noun with what stands before it."""
     role = person.role
-    gender = person.gender if "gender" in said and person.gender != "person" else None
+    gender = person.gender if "gender" in said else None
     noun = role
     if gender:
         word = gender

@@ -6,12 +6,14 @@ import random
 import torch
 import torch.nn.functional as F
 
+import people
 from attention import grid
 
 # Pictures in a batch, for each canvas: about as many tokens each.
 BATCH = {(96, 160): 32, (192, 192): 16, (256, 192): 12, (384, 192): 8, (384, 256): 6}
 # How often a batch is of each: one person alone is a fifth of the work, and says as much of who it is.
 CHANCE = {(96, 160): .45, (192, 192): .16, (256, 192): .1, (384, 192): .23, (384, 256): .06}
+HEADS = 3  # times what a head's error counts more than the rest: most of who somebody is shows in few pixels
 REGIONAL = .5  # of the pictures with people are painted by regions
 BASE_RATIO = .2
 
@@ -55,7 +57,8 @@ class Scenes:
 
 
 class Batch:
-    """Latents `z` (pictures, channels, height, width), the prompt of each, and what `attention.Conditioning` needs."""
+    """Latents `z` (pictures, channels, height, width), what each place counts `(pictures, 1, height, width)`, the prompt of
+    each, and what `attention.Conditioning` needs."""
 
     def __init__(self, scenes, size, chosen, r, noisy):
         self.z = scenes.z[size][torch.tensor(chosen)].float() * scenes.scaling
@@ -78,6 +81,8 @@ class Batch:
         self.size, self.spans = size, spans
         self._regions, self._isolated = regions, isolated
         self._masks = [scenes.masks[size][it].float() / 255 for it in chosen]
+        counts = torch.stack([heads(it, masks) for it, masks in zip(known, self._masks)])[:, None]
+        self.counts = (1 + HEADS * counts) / (1 + HEADS * counts).mean()
 
     def conditioning(self, tokenized, target):
         """Fills `target` for the resolutions of the UNet; `tokenized` are the prompts with offsets."""
@@ -96,6 +101,16 @@ class Batch:
             masks = [smaller(it) if len(it) else it[:, ::level, ::level] for it in self._masks]
             made = grid([smaller(it) for it in self._regions], self._isolated, masks, spoken, BASE_RATIO)
             target.grids[masks[0].shape[-1] * masks[0].shape[-2]] = made
+
+
+def heads(known, masks):
+    """How much of each place shows somebody's head: the upper part of the box, less of it of a whole figure."""
+    out = torch.zeros(masks.shape[-2:])
+    for who, (_, top, _, bottom), mask in zip(known["people"], known["boxes"], masks):
+        share = .3 if people.Person(**who).figure else .5
+        first, last = max(0, int(top // 8)), round((top + (bottom - top) * share) / 8)
+        out[first:last] += mask[first:last]
+    return out.clamp(max=1)
 
 
 def latents_of(folder):

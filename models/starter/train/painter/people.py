@@ -19,15 +19,16 @@ COLOURED = {"basketball player", "runner", "person"}  # clothes that take a colo
 NO_HEAD = {"astronaut"}  # the helmet leaves no room for another head or glasses
 OWN_EYEWEAR = {"scientist", "teacher", "superhero", "astronaut"}
 COVERED = {"wizard"}  # the man's beard is part of the drawing
-# Of whose hair less than a two-hundredth of the drawing shows, as long as the head is the drawing's own.
-HIDDEN_HAIR = {("wizard", "woman"), ("wizard", "man"), ("wizard", "person"), ("construction worker", "man"), ("detective", "man")}
+LEAST_HAIR = .01  # of a drawing, for its colour to be told
+# Of a figure's head, in pixels, for glasses and age to be told; a bust's is larger wherever a whole person is judged.
+LEAST_HEAD, HEAD_OF_FIGURE = {"glasses": 20, "age": 16}, .22
 
 
 @dataclass(frozen=True)
 class Person:
     """What is drawn. `hair` is a colour, "curly" or "bald"; None where nothing of it is seen."""
     role: str
-    gender: str  # "woman", "man", or "person" where the drawing leaves it open
+    gender: str  # "woman" or "man"
     tone: str
     age: str
     hair: str | None
@@ -37,8 +38,8 @@ class Person:
     clothes: str | None
     bust: bool = False  # a "person" from the waist up
 
-    def sprite(self):
-        """The RGBA picture."""
+    def head(self):
+        """The kind of head, and the colour of its hair."""
         head, colour = "adult", self.hair
         if self.headscarf:
             head, colour = "headscarf", "black"
@@ -50,8 +51,17 @@ class Person:
             head = "beard"
         elif self.hair in ("curly", "bald"):
             head, colour = self.hair, "black" if self.hair == "bald" else "brown"
-        role = "guide" if self.bust else self.role
-        return art.person(role, self.gender, self.tone, colour or "black", head, self.glasses, self.clothes)
+        return head, colour or "black"
+
+    @property
+    def drawing(self):
+        """The name of the emoji, which is the role's but for a person from the waist up."""
+        return "guide" if self.bust else self.role
+
+    def sprite(self):
+        """The RGBA picture."""
+        head, colour = self.head()
+        return art.person(self.drawing, self.gender, self.tone, colour, head, self.glasses, self.clothes)
 
     @property
     def figure(self):
@@ -59,14 +69,19 @@ class Person:
         return self.role in art.FIGURES and not self.bust
 
 
-def visible(person):
-    """What can be seen of a person: each attribute's value, None where the drawing hides it or has its own."""
-    own_head = person.age == "adult" and not person.beard and not person.headscarf
-    hidden_hair = person.hair is None or person.role in NO_HEAD or (own_head and (person.role, person.gender) in HIDDEN_HAIR)
-    own_beard = own_head and person.role in COVERED and person.gender == "man"
-    return {
+def visible(person, height=None):
+    """What can be seen of a person: each attribute's value, None where the drawing hides it or has its own.
+
+    In a drawing so many pixels high; without a height, in one that is large enough for everything.
+    """
+    head, _ = person.head()
+    coloured = person.hair in COLOURS and person.age != "older"
+    hidden_hair = person.hair is None or person.role in NO_HEAD or (
+        coloured and art.hair_share(person.drawing, person.gender, head) < LEAST_HAIR)
+    own_beard = head == "adult" and person.role in COVERED and person.gender == "man"
+    seen = {
         "role": person.role,
-        "gender": None if person.gender == "person" else person.gender,
+        "gender": person.gender,
         "tone": person.tone,
         "age": person.age,
         "hair": None if hidden_hair else person.hair,
@@ -75,6 +90,9 @@ def visible(person):
         "glasses": None if person.role in OWN_EYEWEAR else person.glasses,
         "clothes": person.clothes,
     }
+    if height is not None and person.figure:
+        seen |= {name: None for name, least in LEAST_HEAD.items() if height * HEAD_OF_FIGURE < least}
+    return seen
 
 
 def choose(r, distribution):
@@ -91,12 +109,10 @@ def draw(r, role, said):
     tone = r.choice(list(art.TONES)) if "tone" in said else choose(r, TONE_BIAS)
     if "gender" in said:
         gender = r.choice(["woman", "man"])
-    elif r.random() < .04:
-        gender = "person"
     else:
         gender = "woman" if (r.random() < .88) == (role in MOSTLY_WOMEN) else "man"
     age = r.choice(["adult", "child", "older"]) if "age" in said else choose(r, AGE_BIAS)
-    if helmet or gender == "person":
+    if helmet:
         age = "adult"
         said.discard("age")
     hat = role in art.HATS
@@ -106,8 +122,6 @@ def draw(r, role, said):
     if age == "older":
         kinds = ["grey"]
     hair = r.choice(kinds) if "hair" in said else choose(r, {k: HAIR_BIAS[k] for k in kinds})
-    if gender == "person" and hair in ("curly", "bald"):
-        hair = "brown"
     free = not helmet and age == "adult" and hair in COLOURS[:4]
     beard = free and gender == "man" and role not in COVERED and r.random() < (.5 if "beard" in said else .06)
     headscarf = free and gender == "woman" and r.random() < (.5 if "headscarf" in said else .02)

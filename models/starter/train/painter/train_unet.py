@@ -143,8 +143,8 @@ def main():
             contexts = text(encoded["input_ids"]).last_hidden_state
             conditioning.contexts = contexts[len(z):]
             found = unet(noised, time_steps, contexts[:len(z)]).sample
-        error = ((found.float() - wanted) ** 2).mean()
-        loss = error
+        squares = (found.float() - wanted) ** 2
+        error, loss = squares.mean(), (squares * batch.counts).mean()
         if conditioning.losses:
             beside = torch.stack(conditioning.losses).mean()
             loss = loss + TOKEN_LOSS * beside
