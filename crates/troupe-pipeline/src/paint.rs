@@ -18,7 +18,7 @@ use troupe_core::layout::{Canvas, Layout, Placement};
 use troupe_core::plan::Subject as Cast;
 use troupe_core::seed::Seed;
 use troupe_render::{Job, Loras, Noise, Painter, Person, Scene, Settings};
-use troupe_sampler::{Method, SamplingOptions, Schedule};
+use troupe_sampler::{Method, Sampler, SamplingOptions, Schedule};
 
 pub use anew::{Anew, FEATHER, Original, Pixels, mask_runs};
 pub use folder::ModelFolder;
@@ -176,6 +176,7 @@ impl Easel {
         let method: Method =
             paint.sampler.parse().map_err(|error| PipelineError::Usage(format!("{error}")))?;
         let schedule = method.schedule.unwrap_or(Schedule::Uniform);
+        warn_of_the_unused(paint, method.sampler, schedule, talk);
         let (canvas, scene, prompt) = match subject {
             Subject::Plain(plain) => {
                 self.warn_of_the_absent(&[], talk);
@@ -358,6 +359,23 @@ impl Easel {
                 self.knows.join(", ")
             ));
         }
+    }
+}
+
+/// Says which settings change nothing with this sampler and schedule.
+fn warn_of_the_unused(
+    paint: &PaintConfig,
+    sampler: Sampler,
+    schedule: Schedule,
+    talk: &mut dyn Talk,
+) {
+    if paint.eta != 0.0 && !sampler.uses_eta() {
+        talk.note(&format!("eta is DDIM's; the sampler {sampler} doesn't use it"));
+    }
+    if let Some(spacing) = paint.spacing.chosen()
+        && !schedule.uses_spacing()
+    {
+        talk.note(&format!("the schedule {schedule} has its own spacing, so {spacing} isn't used"));
     }
 }
 

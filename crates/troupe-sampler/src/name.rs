@@ -119,6 +119,11 @@ impl Sampler {
         named(self, &SAMPLERS).map_or("", |names| names.canonical)
     }
 
+    /// Whether [`crate::SamplingOptions::eta`] changes anything.
+    pub fn uses_eta(self) -> bool {
+        self == Self::Ddim
+    }
+
     pub(crate) fn family(self) -> Family {
         match self {
             Self::Ddim | Self::Ddpm => Family::Timesteps,
@@ -148,6 +153,11 @@ impl Schedule {
     /// The canonical name.
     pub fn name(self) -> &'static str {
         named(self, &SCHEDULES).map_or("", |names| names.canonical)
+    }
+
+    /// Whether [`crate::SamplingOptions::spacing`] changes anything.
+    pub fn uses_spacing(self) -> bool {
+        matches!(self, Self::Uniform | Self::Karras | Self::Exponential)
     }
 }
 

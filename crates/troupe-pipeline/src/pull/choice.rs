@@ -1,4 +1,4 @@
-//! Which files of a repository a painter reads: no more, and never a pickle.
+//! Which files of a repository a painter or a judge reads: no more, and never a pickle.
 //!
 //! What is chosen has a name that stands here, or that the user or an index says and that leads nowhere
 //! else; what else a hub lists is passed over, whatever its name.
@@ -28,6 +28,15 @@ const TEXTS: [&str; 9] = [
     "tokenizer_2/tokenizer.json",
     "tokenizer_2/vocab.json",
     "tokenizer_2/merges.txt",
+];
+/// Texts of a CLIP or SigLIP model, which a judge is, that are read where they are there; its configuration always is.
+const JUDGE_TEXTS: [&str; 6] = [
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
 ];
 /// Copies of the weights, in the order in which they are looked for.
 const VARIANTS: [&str; 3] = ["", "fp16", "bf16"];
@@ -78,9 +87,14 @@ impl<'a> Choice<'a> {
         self.get(path)?.ok_or_else(missing)
     }
 
-    /// What a painter reads of a folder in the layout of diffusers; of a network in several files their index.
+    /// What a painter reads of a folder in the layout of diffusers, of a network in several files their index; or what a
+    /// judge reads of a model in the layout of transformers that looks at pictures.
     pub(super) fn folder(&self, variant: Option<&str>) -> Result<Vec<&'a RemoteFile>, PullError> {
         let Some(index) = self.get("model_index.json")? else {
+            let looks = JUDGE_TEXTS[..2].iter().any(|path| self.files.contains_key(path));
+            if looks && let Some(config) = self.get("config.json")? {
+                return self.judge(config, variant);
+            }
             let named = |path: &&&str| WEIGHTS.contains(&kind(path));
             let mut files: Vec<&str> = self.files.keys().filter(named).copied().collect();
             files.truncate(12);
@@ -98,6 +112,30 @@ impl<'a> Choice<'a> {
                 chosen.push(self.weights(folder, stem, variant)?);
             }
         }
+        Ok(chosen)
+    }
+
+    /// The texts, and the weights, which are read under one name alone.
+    fn judge(
+        &self,
+        config: &'a RemoteFile,
+        variant: Option<&str>,
+    ) -> Result<Vec<&'a RemoteFile>, PullError> {
+        let mut chosen = vec![config];
+        for text in JUDGE_TEXTS {
+            chosen.extend(self.get(text)?);
+        }
+        let dotted = variant.filter(|it| !it.is_empty()).map(|it| format!(".{it}"));
+        let weights = if dotted.is_none() { self.get("model.safetensors")? } else { None };
+        let Some(weights) = weights else {
+            let repository = self.repository.to_owned();
+            if dotted.is_none() && self.files.keys().any(|path| PICKLES.contains(&kind(path))) {
+                return Err(PullError::Pickle { repository, part: "model".to_owned() });
+            }
+            let path = format!("model{}.safetensors", dotted.unwrap_or_default());
+            return Err(PullError::Missing { repository, path });
+        };
+        chosen.push(weights);
         Ok(chosen)
     }
 

@@ -124,17 +124,17 @@ pub enum PullError {
         /// In bytes.
         most: u64,
     },
-    /// A file that a painter needs and the repository hasn't.
-    #[error("`{repository}` has no `{path}`, which its painter needs")]
+    /// A file that is needed and the repository hasn't.
+    #[error("`{repository}` has no `{path}`, which is needed")]
     Missing {
         /// `org/name`.
         repository: String,
         /// The path that was wanted.
         path: String,
     },
-    /// No folder of a painter.
+    /// No folder of a painter or a judge.
     #[error(
-        "`{repository}` is no folder in the layout of diffusers; wanted is `hf:{repository}:FILE` with one of {files}"
+        "`{repository}` is no painter in the layout of diffusers and no CLIP or SigLIP model; wanted is `hf:{repository}:FILE` with one of {files}"
     )]
     NoFolder {
         /// `org/name`.

@@ -132,6 +132,45 @@ fn a_painter_is_pulled_as_the_hub_lays_it_out_and_nothing_else() {
 }
 
 #[test]
+fn a_judge_that_is_asked_with_words_is_pulled_without_what_no_judge_reads() {
+    let read = [
+        "config.json",
+        "preprocessor_config.json",
+        "tokenizer_config.json",
+        "tokenizer.json",
+        "vocab.json",
+        "merges.txt",
+        "model.safetensors",
+    ];
+    let others = ["README.md", "pytorch_model.bin", "flax_model.msgpack", "special_tokens_map.json"];
+    let mut hub = painter();
+    hub.files.clear();
+    for path in read.into_iter().chain(others) {
+        hub.files.insert(path.to_owned(), path.as_bytes().to_vec());
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let found = pulled(&mut hub, cache.path()).unwrap();
+    let paths: Vec<&str> = found.files.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, read);
+    let manifest = Manifest { hub: Some(cache.path().to_owned()), ..Manifest::default() };
+    assert_eq!(manifest.judge("hf:org/name").unwrap().path, found.path);
+
+    // Only the whole weights are read, and no pickle; a model that looks at nothing is no judge.
+    let half = Request { variant: Some("fp16".to_owned()), ..request("hf:org/name") };
+    let error = pull(&mut hub, cache.path(), &half, &mut Listener::default()).unwrap_err();
+    assert!(error.to_string().contains("model.fp16.safetensors"), "{error}");
+    hub.files.remove("model.safetensors");
+    let error = pulled(&mut hub, cache.path()).unwrap_err();
+    assert!(matches!(error, PullError::Pickle { .. }), "{error}");
+    hub.files.remove("pytorch_model.bin");
+    let error = pulled(&mut hub, cache.path()).unwrap_err();
+    assert!(error.to_string().contains("no `model.safetensors`"), "{error}");
+    hub.files.remove("preprocessor_config.json");
+    let error = pulled(&mut hub, cache.path()).unwrap_err();
+    assert!(matches!(error, PullError::NoFolder { .. }), "{error}");
+}
+
+#[test]
 fn a_copy_in_half_precision_and_a_single_file_may_be_asked_for() {
     let cache = tempfile::tempdir().unwrap();
     let mut listener = Listener::default();

@@ -75,6 +75,24 @@ fn a_schedule_may_be_said_apart_from_the_sampler() {
     refuses(&place, &wrong, 2, &["--schedule", "`kerras`", "nearest is `karras`"]);
 }
 
+#[test]
+fn what_a_sampler_does_not_use_is_said() {
+    let place = laid_out();
+    let notes = |name: &str, flags: &[&str]| {
+        let paint = ["paint", "layout.json", "--steps", "1", "-o", name];
+        let done = place.run(&[&paint, flags].concat());
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        done.stderr
+    };
+    let unused = notes("eta.png", &["--sampler", "euler", "--schedule", "simple", "--eta", "0.5"]);
+    assert!(unused.contains("eta is DDIM's; the sampler euler doesn't use it"), "{unused}");
+    let simple = ["--sampler", "euler", "--schedule", "simple", "--spacing", "trailing"];
+    let unused = notes("spacing.png", &simple);
+    assert!(unused.contains("schedule simple") && unused.contains("trailing isn't"), "{unused}");
+    let used = notes("used.png", &["--sampler", "ddim", "--eta", "0.5", "--spacing", "trailing"]);
+    assert!(!used.contains("use"), "{used}");
+}
+
 /// A brief of nurses, patients and a doctor; `null` where the prompt doesn't say how many.
 fn ward(nurses: &str, patients: &str) -> String {
     BRIEF.replace(
