@@ -22,17 +22,17 @@ def share(value, side):
     return round(value / side, 6)
 
 
-def main():
-    scene = scenes.scene(SEED, SIZE)
+def planned(scene, without=()):
+    """The layout of a scene as a document: everybody as drawn, but for the people of these indices, who are left out."""
     width, height = scene.image.size
-    order = sorted(range(len(scene.people)), key=lambda it: scene.boxes[it][0])
+    order = sorted((at for at in range(len(scene.people)) if at not in without), key=lambda it: scene.boxes[it][0])
     subjects, placed = [], []
     for number, at in enumerate(order, 1):
         who, box = scene.people[at], scene.boxes[at]
         values = {"skin tone": who.tone, "gender": who.gender, "clothes colour": who.clothes, "mood": "glad"}
         subjects.append({
             "id": f"s{number}", "kind": 0, "noun": who.role, "sub_prompt": scene.sub_prompts[at],
-            "values": [{"axis": axis, "value": value} for axis, value in values.items()]})
+            "values": [{"axis": axis, "value": value} for axis, value in values.items() if value]})
         placed.append({
             "id": f"s{number}", "sub_prompt": scene.sub_prompts[at], "depth": at,
             "box": {"left": share(box[0], width), "top": share(box[1], height), "right": share(box[2], width), "bottom": share(box[3], height)}})
@@ -51,13 +51,17 @@ def main():
             "people": [{"number": count, "noun": subjects[0]["noun"], "stated": []}], "activity": "", "clothing": "",
             "setting": "", "style": "", "formation": "auto", "shot": "full_body"},
         "base_prompt": scene.base, "subjects": subjects, "axes": proofs}
-    layout = {
+    return {
         "schema": "troupe.layout/1", "canvas": {"width": width, "height": height}, "base_prompt": scene.base, "subjects": placed,
         "plan": plan}
+
+
+def main():
+    scene = scenes.scene(SEED, SIZE)
     GOLDEN.mkdir(exist_ok=True)
     scene.image.save(GOLDEN / "scene.png")
-    (GOLDEN / "layout.json").write_text(json.dumps(layout, indent=1) + "\n")
-    for who in (scene.people[it] for it in order):
+    (GOLDEN / "layout.json").write_text(json.dumps(planned(scene), indent=1) + "\n")
+    for who in scene.people:
         print(vars(who))
 
 

@@ -13,11 +13,14 @@ use crate::words::{NUMBERS, key, plural, words};
 pub const SLOT: &str = "{noun}";
 
 /// First words of a phrase that follow a noun without a comma.
-const JOINING: [&str; 32] = [
+const JOINING: [&str; 31] = [
     "with", "in", "wearing", "holding", "who", "of", "on", "at", "by", "beside", "behind", "under",
     "near", "inside", "outside", "along", "around", "over", "above", "beneath", "among", "between",
-    "before", "against", "across", "from", "aboard", "atop", "within", "through", "inside", "next",
+    "before", "against", "across", "from", "aboard", "atop", "within", "through", "next",
 ];
+
+/// What ends a phrase is said by what follows it.
+const ENDS: [char; 5] = [',', '.', ';', ':', ' '];
 
 /// A value's phrase without its slot.
 pub(crate) fn bare_phrase(phrase: &str) -> String {
@@ -40,7 +43,7 @@ pub fn clean(text: &str) -> String {
         |letter: char| letter.is_control() || matches!(letter, '(' | ')' | '[' | ']' | '>' | '\\');
     let kept: String = kept.chars().map(|it| if dropped(it) { ' ' } else { it }).collect();
     let joined: Vec<&str> = kept.split_whitespace().collect();
-    joined.join(" ").trim_matches([',', '.', ';', ':', ' ']).to_owned()
+    joined.join(" ").trim_matches(ENDS).to_owned()
 }
 
 /// The scene: "a group of three nurses, two patients and a doctor in a hospital", without any attribute.
@@ -127,7 +130,11 @@ pub fn sub_prompt(plan: &ScenePlan, subject: &Subject) -> String {
         };
     }
     let mut text = format!("{} {noun}", article(&noun)).trim().to_owned();
-    for phrase in following.iter().chain(&subject.also) {
+    // The configuration's own words may weigh; those of a prompt may not.
+    for phrase in &following {
+        append(&mut text, phrase.trim_matches(ENDS));
+    }
+    for phrase in &subject.also {
         append(&mut text, &clean(phrase));
     }
     append(&mut text, &worn(&plan.brief));
@@ -170,7 +177,7 @@ fn append(text: &mut String, phrase: &str) {
         return;
     }
     if !text.is_empty() {
-        let first = first_word(phrase);
+        let first = first_word(phrase.trim_start_matches(['(', '[']));
         let joins =
             JOINING.contains(&first.as_str()) || (first.ends_with("ing") && 5 < first.len());
         text.push_str(if joins { " " } else { ", " });

@@ -320,6 +320,24 @@ fn a_noun_is_data_and_yields_to_an_edited_value() {
 }
 
 #[test]
+fn the_configuration_may_weigh_words_and_a_prompt_may_not() {
+    let tone = axis(
+        "tone",
+        Scope::Image,
+        vec![
+            value("dark", 1.0, "(with dark skin:1.3)", &[]),
+            value("light", 0.0, "with light skin", &[]),
+        ],
+    );
+    let age = axis("age", Scope::Image, vec![value("old", 1.0, "(old:1.2) {noun}", &[])]);
+    let plan = one(&[tone, age], 1, brief(&[(Some(1), "chef", &[("(red hat:1.5)", None)])]));
+    assert_eq!(
+        plan.subjects[0].sub_prompt,
+        "a (old:1.2) chef (with dark skin:1.3), red hat:1.5"
+    );
+}
+
+#[test]
 fn a_noun_that_states_two_values_keeps_its_order() {
     let age = axis(
         "age",
