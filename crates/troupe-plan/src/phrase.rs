@@ -177,7 +177,7 @@ fn append(text: &mut String, phrase: &str) {
         return;
     }
     if !text.is_empty() {
-        let first = first_word(phrase.trim_start_matches(['(', '[']));
+        let first = first_word(phrase);
         let joins =
             JOINING.contains(&first.as_str()) || (first.ends_with("ing") && 5 < first.len());
         text.push_str(if joins { " " } else { ", " });
@@ -185,8 +185,9 @@ fn append(text: &mut String, phrase: &str) {
     text.push_str(phrase);
 }
 
+/// The first word in small letters, without the brackets that weigh it.
 fn first_word(text: &str) -> String {
-    text.split(' ').next().unwrap_or_default().to_lowercase()
+    text.trim_start_matches(['(', '[']).split(' ').next().unwrap_or_default().to_lowercase()
 }
 
 /// The indefinite article of a noun phrase, by its sound as far as letters tell.

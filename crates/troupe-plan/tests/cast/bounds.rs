@@ -333,7 +333,7 @@ fn the_configuration_may_weigh_words_and_a_prompt_may_not() {
     let plan = one(&[tone, age], 1, brief(&[(Some(1), "chef", &[("(red hat:1.5)", None)])]));
     assert_eq!(
         plan.subjects[0].sub_prompt,
-        "a (old:1.2) chef (with dark skin:1.3), red hat:1.5"
+        "an (old:1.2) chef (with dark skin:1.3), red hat:1.5"
     );
 }
 
