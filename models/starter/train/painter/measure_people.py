@@ -29,7 +29,7 @@ def described(seed):
     box = (max(0, box[0]), max(0, box[1]), min(SIZE[0], box[2]), min(SIZE[1], box[3]))
     setting, words = r.choice(list(scenes.SETTINGS)), captions.describe(who, said, r)
     place = captions.PLACES[setting][0]
-    wanted = {name: value for name, value in people.visible(who).items() if value is not None and (name in said or name == "role")}
+    wanted = {name: value for name, value in people.visible(who, box[3] - box[1]).items() if value is not None and (name in said or name == "role")}
     return wanted, Job(f"{captions.article(who.role)} {place}", seed, SIZE, [words], [box]), Job(f"{words} {place}", seed, SIZE), box
 
 
