@@ -22,10 +22,20 @@ const JOINING: [&str; 31] = [
 /// What ends a phrase is said by what follows it.
 const ENDS: [char; 5] = [',', '.', ';', ':', ' '];
 
-/// A value's phrase without its slot.
+/// A value's phrase without its slot and without weights: "with dark skin" of "(with dark skin:1.3)".
 pub(crate) fn bare_phrase(phrase: &str) -> String {
-    let joined: Vec<&str> = phrase.split(SLOT).map(str::trim).filter(|it| !it.is_empty()).collect();
-    joined.join(" ")
+    let mut parts: Vec<&str> = phrase.split(')').collect();
+    let last = parts.pop();
+    for part in &mut parts {
+        if let Some((words, weight)) = part.rsplit_once(':')
+            && weight.trim().parse::<f64>().is_ok()
+        {
+            *part = words;
+        }
+    }
+    parts.extend(last);
+    let text = parts.join(" ").replace(['(', '[', ']'], " ").replace(SLOT, " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Words that came from a language model or a person, without what other tools read as syntax.
@@ -214,6 +224,14 @@ mod tests {
         check("chef <lora:unclosed", "chef");
         check("{noun}", "{noun}");
         check(" x\u{0}\ny,. ", "x y");
+    }
+
+    #[test]
+    fn a_phrase_is_compared_without_its_slot_and_weights() {
+        let check = |phrase: &str, bare: &str| assert_eq!(bare_phrase(phrase), bare);
+        check("(with dark skin:1.3)", "with dark skin");
+        check("((very) old:1.2) {noun} from 10:30", "very old from 10:30");
+        check("  tall {noun}, thin ", "tall , thin");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is asked of a picture.
 
 use troupe_core::plan::ValueDefinition;
+use troupe_models::prompt::{Piece, parse};
 
 use crate::reading::words;
 
@@ -22,7 +23,7 @@ pub(super) fn bare(noun: &str) -> String {
 /// A noun without the words that say one of these values, which would be heard in every text.
 pub(super) fn unsaid(noun: &str, values: &[ValueDefinition]) -> String {
     let texts = |it: &ValueDefinition| {
-        let name = [it.name.clone(), it.phrase.clone()];
+        let name = [it.name.clone(), unweighted(&it.phrase)];
         name.into_iter().chain(it.also.iter().cloned()).collect::<Vec<_>>()
     };
     // Words that say nothing by themselves are no values.
@@ -33,12 +34,22 @@ pub(super) fn unsaid(noun: &str, values: &[ValueDefinition]) -> String {
 
 /// What a value is asked by.
 pub(super) fn text(noun: &str, value: &ValueDefinition) -> String {
-    let Some((before, after)) = value.phrase.split_once("{noun}") else {
+    let phrase = unweighted(&value.phrase);
+    let Some((before, after)) = phrase.split_once("{noun}") else {
         let noun = if noun.is_empty() { "person" } else { noun };
-        return photo(format!("{noun} {}", value.phrase).trim());
+        return photo(format!("{noun} {phrase}").trim());
     };
     let what = format!("{before}{noun}{after}");
     photo(&what.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// A phrase without the syntax by which words weigh, which is the painter's business.
+fn unweighted(phrase: &str) -> String {
+    let texts = parse(phrase).into_iter().filter_map(|it| match it {
+        Piece::Text { text, .. } => Some(text),
+        Piece::Break => None,
+    });
+    texts.collect()
 }
 
 pub(super) fn photo(what: &str) -> String {
@@ -58,6 +69,7 @@ mod tests {
         };
         let asked = |noun, phrase| text(noun, &value(phrase));
         assert_eq!(asked("doctor", "with dark skin"), "a photo of a doctor with dark skin");
+        assert_eq!(asked("doctor", "(old:1.2) {noun}"), "a photo of an old doctor");
         assert_eq!(asked("doctor", "older {noun}"), "a photo of an older doctor");
         assert_eq!(asked("artist", ""), "a photo of an artist");
     }
