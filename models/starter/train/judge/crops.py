@@ -1,9 +1,10 @@
-"""Crops of people with what is seen of each: `python crops.py FILE SHARDS|new FIRST LAST [POOL [VAE PART]]`.
+"""Crops of people with what is seen of each: `python crops.py FILE SHARDS|new FIRST LAST [POOL [VAE PART [ROLE,ROLE…]]]`.
 
 They come from shards that `draw.py` drew, or are new: a scene for each seed, in which a box may hold nobody, or two people
 where one was planned, and all attributes are as likely as the rules let them be. New people are costly, so that the scenes
 may share a pool of them. With an autoencoder, a part of the scenes goes through it, with a little noise on the latents, as
-a diffusion model's would have.
+a diffusion model's would have; without one, `-` stands in its place. Whole figures have the smallest heads and want more crops
+than their share.
 """
 import json
 import os
@@ -30,9 +31,9 @@ CANVASES = [((96, 160), 1, .16), ((192, 192), 4, .3), ((256, 192), 5, .22), ((38
 BODY, HEAD = .55, .8
 
 
-def somebody(r):
-    """A person of any role, all values as likely as the rules let them be."""
-    return people.draw(r, r.choice(people.ROLES), scenes.WORDS)[0]
+def somebody(r, roles=people.ROLES):
+    """A person of one of these roles, all values as likely as the rules let them be."""
+    return people.draw(r, r.choice(roles), scenes.WORDS)[0]
 
 
 def labels(presence, who=None, height=None):
@@ -66,7 +67,7 @@ def _halves(r, box):
     return out
 
 
-def drawn(seed, pool=None):
+def drawn(seed, pool=None, roles=people.ROLES):
     """The picture of a seed with people of the pool, or any; and `(box, boxes in front, boxes behind, labels)` of each crop."""
     r = random.Random(f"judge {seed}")
     (width, height), most, _ = r.choices(CANVASES, [it[2] for it in CANVASES])[0]
@@ -77,7 +78,7 @@ def drawn(seed, pool=None):
         number = r.choices([1, 0, 2], [.76, .06, .18])[0]
         outline = box
         for part in [box] if number == 1 else _halves(r, box)[:number]:
-            who = r.choice(pool) if pool else somebody(r)
+            who = r.choice(pool) if pool else somebody(r, roles)
             outline, alpha = scenes.stand(r, image, who, part)
             stood = [(*it[:4], it[4] * (1 - alpha)) for it in stood] + [(slot, who, outline, alpha, alpha)]
         blend = r.choice([0, .5, 1]) if number == 1 else 0
@@ -147,7 +148,7 @@ def planned(known):
         yield box, boxes[at + 1:], boxes[:at], labels("one", people.Person(**who), bottom - top)
 
 
-def pictures(source, first, last, size):
+def pictures(source, first, last, size, roles):
     """`(seed, picture, crops)` of the shards in a folder, or freshly drawn; from a pool of so many people, if given."""
     if source != "new":
         for shard in range(first, last):
@@ -156,15 +157,16 @@ def pictures(source, first, last, size):
                     yield f"{shard} {at}", image.numpy(), planned(known)
         return
     r = random.Random(f"pool {first}")
-    pool = [somebody(r) for _ in range(size)]
+    pool = [somebody(r, roles) for _ in range(size)]
     for seed in range(first, last):
-        yield seed, *drawn(seed, pool)
+        yield seed, *drawn(seed, pool, roles)
 
 
-def main(path, source, first, last, size=0, vae=None, part=0.0):
-    encoder = Autoencoder(vae) if vae else None
+def main(path, source, first, last, size="0", vae="-", part="0", roles=",".join(people.ROLES)):
+    first, last, size, part = int(first), int(last), int(size), float(part)
+    encoder = Autoencoder(vae) if vae != "-" else None
     kept = {"crops": [], "front": [], "behind": [], "labels": [], "heights": [], "through": []}
-    for number, (seed, image, found) in enumerate(pictures(source, first, last, size)):
+    for number, (seed, image, found) in enumerate(pictures(source, first, last, size, roles.split(","))):
         r = random.Random(f"through {seed}")
         through = encoder is not None and r.random() < part
         if through:
@@ -189,4 +191,4 @@ def main(path, source, first, last, size=0, vae=None, part=0.0):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(*sys.argv[1:3], *(int(it) for it in sys.argv[3:6]), *(sys.argv[6:7]), *(float(it) for it in sys.argv[7:8]))
+    main(*sys.argv[1:])
