@@ -142,7 +142,8 @@ fn a_judge_that_is_asked_with_words_is_pulled_without_what_no_judge_reads() {
         "merges.txt",
         "model.safetensors",
     ];
-    let others = ["README.md", "pytorch_model.bin", "flax_model.msgpack", "special_tokens_map.json"];
+    let others =
+        ["README.md", "pytorch_model.bin", "flax_model.msgpack", "special_tokens_map.json"];
     let mut hub = painter();
     hub.files.clear();
     for path in read.into_iter().chain(others) {

@@ -331,10 +331,7 @@ fn the_configuration_may_weigh_words_and_a_prompt_may_not() {
     );
     let age = axis("age", Scope::Image, vec![value("old", 1.0, "(old:1.2) {noun}", &[])]);
     let plan = one(&[tone, age], 1, brief(&[(Some(1), "chef", &[("(red hat:1.5)", None)])]));
-    assert_eq!(
-        plan.subjects[0].sub_prompt,
-        "an (old:1.2) chef (with dark skin:1.3), red hat:1.5"
-    );
+    assert_eq!(plan.subjects[0].sub_prompt, "an (old:1.2) chef (with dark skin:1.3), red hat:1.5");
 }
 
 #[test]
