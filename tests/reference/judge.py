@@ -45,7 +45,7 @@ def randomise(model, generator):
 
 def main():
     torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(9)
+    generator = torch.Generator().manual_seed(1)
     width, height = 80, 56
     coarse = torch.rand((1, 3, 14, 20), generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0].permute(1, 2, 0)
