@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter
 ASSETS = os.environ.get("FLUENT", "node_modules/@lobehub/fluent-emoji-3d/assets/")
 # The package has the second and third tone the wrong way round: its 1f3fc is darker than its 1f3fd.
 TONES = {"light": "1f3fb", "medium light": "1f3fd", "medium": "1f3fc", "medium dark": "1f3fe", "dark": "1f3ff"}
-PERSON = {"man": "1f468", "woman": "1f469", "person": "1f9d1"}
-SIGN = {"man": "-200d-2642-fe0f", "woman": "-200d-2640-fe0f", "person": ""}
+PERSON = {"man": "1f468", "woman": "1f469"}
+SIGN = {"man": "-200d-2642-fe0f", "woman": "-200d-2640-fe0f"}
 # Emoji made of a person and a thing, and emoji of their own with a gender sign.
 THINGS = {
     "doctor": "2695-fe0f", "chef": "1f373", "firefighter": "1f692", "farmer": "1f33e", "student": "1f393",
