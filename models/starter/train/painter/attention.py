@@ -5,6 +5,8 @@ time so that they stay in the cache.
 """
 import torch
 
+from muon import HALF
+
 CACHED = 4_000_000  # scores at once
 
 
@@ -22,7 +24,7 @@ class Grid:
     """Regions at one resolution.
 
     base: (pictures, tokens, 1), what the caption's attention weighs; index, weights: (regions, most), flat tokens over all
-    pictures and what they weigh, 0 where padded; hidden: (pictures, tokens, tokens), true where isolation hides, or
+    pictures and what they weigh, 0 where padded; hidden: (pictures, 1, tokens, tokens), far below 0 where isolation hides, or
     None; masks: (pictures, people, tokens), which part of a token shows whom.
     """
 
@@ -47,8 +49,8 @@ def grid(regions, isolated, masks, spoken, base_ratio):
         if isolated[picture]:
             owner = torch.where(.5 < flat, torch.arange(1, len(flat) + 1)[:, None], 0).sum(0)
             if hidden is None:
-                hidden = torch.zeros(pictures, tokens, tokens, dtype=torch.bool)
-            hidden[picture] = (owner[:, None] != owner) & (owner[:, None] != 0) & (owner != 0)
+                hidden = torch.zeros(pictures, 1, tokens, tokens, dtype=HALF)
+            hidden[picture, 0].masked_fill_((owner[:, None] != owner) & (owner[:, None] != 0) & (owner != 0), -1e4)
     pad = torch.nn.utils.rnn.pad_sequence
     shown = None
     if spoken is not None:
@@ -60,16 +62,15 @@ def grid(regions, isolated, masks, spoken, base_ratio):
 
 
 def plain(query, key, value, hidden=None):
-    """Softmax attention over heads, (pictures, heads, tokens, width); returns it and no scores."""
-    scale = query.shape[-1] ** -.5
-    each = query.shape[1] * query.shape[2] * key.shape[2]
+    """Softmax attention over heads, (pictures, heads, tokens, width)."""
+    step = max(1, CACHED // (query.shape[1] * query.shape[2] * key.shape[2]))
     out = []
-    step = max(1, CACHED // each)
-    for at in range(0, len(query), step):
-        scores = (query[at:at + step] * scale) @ key[at:at + step].transpose(-1, -2)
-        if hidden is not None:
-            scores = scores.masked_fill(hidden[at:at + step, None], -1e4)
-        out.append(scores.softmax(-1) @ value[at:at + step])
+    with torch.autocast("cpu", enabled=False):  # by itself it turns the scores to f32 and back
+        for at, (q, k, v) in enumerate(zip(*(it.split(step) for it in (query * query.shape[-1] ** -.5, key, value)))):
+            scores = q @ k.transpose(-1, -2)
+            if hidden is not None:
+                scores += hidden[at * step:at * step + len(q)]
+            out.append(scores.softmax(-1) @ v)
     return torch.cat(out) if 1 < len(out) else out[0]
 
 
@@ -94,9 +95,10 @@ class Processor:
         """The caption's attention and each region's, mixed before the last projection."""
         key, value = heads(layer.to_k(context)), heads(layer.to_v(context))
         if now is not None and now.masks is not None:
-            scores = (heads(query) * (query.shape[-1] // layer.heads) ** -.5) @ key.transpose(-1, -2)
-            shares = scores.softmax(-1)
-            out = joined(shares @ value)
+            with torch.autocast("cpu", enabled=False):
+                scores = (heads(query) * (query.shape[-1] // layer.heads) ** -.5) @ key.transpose(-1, -2)
+                shares = scores.softmax(-1)
+                out = joined(shares @ value)
             self.conditioning.losses.append(misplaced(shares, now.masks, self.conditioning.spans))
         else:
             out = joined(plain(heads(query), key, value))

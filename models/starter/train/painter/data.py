@@ -108,8 +108,7 @@ def heads(known, masks):
     """How much of each place shows somebody's head: the upper part of the box, less of it of a whole figure."""
     out = torch.zeros(masks.shape[-2:])
     for who, (_, top, _, bottom), mask in zip(known["people"], known["boxes"], masks):
-        share = .3 if people.Person(**who).figure else .5
-        first, last = max(0, int(top // 8)), round((top + (bottom - top) * share) / 8)
+        first, last = max(0, int(top // 8)), round((top + (bottom - top) * people.Person(**who).head_share) / 8)
         out[first:last] += mask[first:last]
     return out.clamp(max=1)
 

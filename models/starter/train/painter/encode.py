@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from draw import eighth
+from muon import HALF
 
 UNSET = .18215  # what diffusers gives to an autoencoder of which nothing is known
 
@@ -41,7 +42,9 @@ def main(folder, drawn, out):
             latents = []
             for images in shard["images"].split(16):
                 pixels = images.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
-                latents.append(network.encode(pixels).latent_dist.mean.half().contiguous())
+                with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
+                    found = network.encode(pixels).latent_dist.mean
+                latents.append(found.half().contiguous())
             known = json.loads(shard["known"])
             kept[size] = {
                 "z": torch.cat(latents), "known": shard["known"],

@@ -68,6 +68,11 @@ class Person:
         """Whether the drawing goes from head to foot."""
         return self.role in art.FIGURES and not self.bust
 
+    @property
+    def head_share(self):
+        """How much of the box, from above, the head takes."""
+        return .3 if self.figure else .5
+
 
 def visible(person, height=None):
     """What can be seen of a person: each attribute's value, None where the drawing hides it or has its own.

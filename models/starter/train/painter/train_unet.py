@@ -60,6 +60,8 @@ def begin_from(folder, tokenizer, unet, text):
                     if said:
                         it[at] = before[name][said].mean(0)
             else:
+                if name == "conv_in.weight":
+                    it.zero_()  # what a channel more holds is nothing known yet
                 both = tuple(slice(min(a, b)) for a, b in zip(it.shape, before[name].shape))
                 it[both] = before[name][both]
 
