@@ -11,7 +11,7 @@ use troupe_pipeline::core::audit::Audit;
 use troupe_pipeline::core::layout::Layout;
 
 /// See `README.md`.
-pub(crate) const METHODS: [&str; 15] = [
+pub(crate) const METHODS: [&str; 16] = [
     "plain",
     "one_prompt",
     "composed",
@@ -23,6 +23,7 @@ pub(crate) const METHODS: [&str; 15] = [
     "feather",
     "outline",
     "noises",
+    "blobs",
     "second_pass",
     "retries",
     "alone",
@@ -30,7 +31,7 @@ pub(crate) const METHODS: [&str; 15] = [
 ];
 
 /// Those that are one picture by regions, with the flags that make them what they are.
-const BY_REGIONS: [(&str, &[&str]); 9] = [
+const BY_REGIONS: [(&str, &[&str]); 10] = [
     ("composed", &["--region", "compose=1", "--region", "bootstrap=0.3", "--isolate", "0"]),
     ("regions", &["--isolate", "0"]),
     ("isolate_half", &["--isolate", "0.5"]),
@@ -39,6 +40,7 @@ const BY_REGIONS: [(&str, &[&str]); 9] = [
     ("feather", &["--region", "feather=0.08"]),
     ("outline", &["--region", "outline=0.3"]),
     ("noises", &["--region", "noises=4"]),
+    ("blobs", &["--region", "blobs=1"]),
     ("second_pass", &["--second-pass", "0.5"]),
 ];
 
@@ -147,6 +149,8 @@ impl<'a> Bench<'a> {
                     "composed" => steps * (people + 1),
                     // Two steps of each noise, and one look.
                     "noises" => steps + 4 * 3,
+                    // A look at each of four noises.
+                    "blobs" => steps + 4,
                     _ => steps,
                 };
                 vec![of(&image, &whole, Some(seconds), passes)]

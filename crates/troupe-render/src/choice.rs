@@ -97,12 +97,7 @@ impl Painter {
 
 /// One of the noises that a job may begin with; the first is its own.
 fn candidate(noise: &Noise, number: usize) -> Noise {
-    let other = format!("noise/choice/{number}");
-    match noise {
-        Noise::Seeded(seed) if 0 < number => Noise::Seeded(seed.repainting(&other)),
-        Noise::TorchCpu(seed) if 0 < number => Noise::TorchCpu(seed.repainting(&other)),
-        Noise::Seeded(_) | Noise::TorchCpu(_) | Noise::Given { .. } => noise.clone(),
-    }
+    if number == 0 { noise.clone() } else { noise.other(&format!("noise/choice/{number}")) }
 }
 
 /// How much each person's tokens listen to their own region, in the mean of the layers.

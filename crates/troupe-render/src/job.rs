@@ -108,6 +108,9 @@ pub struct RegionSettings {
     pub noises: usize,
     /// After how many steps of each.
     pub noise_steps: usize,
+    /// How much of a picture with one blob for each box the noise is put on, in `[0, 4]`: 0 is noise alone, 1 as much as the model's
+    /// noisiest step holds of any picture.
+    pub blobs: f64,
 }
 
 /// A setting that changes evenly from the first step to the last.
@@ -133,6 +136,7 @@ impl RegionSettings {
             outline: 0.0,
             noises: 1,
             noise_steps: 2,
+            blobs: 0.0,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! function of, its noise included; how the job came about is not known here.
 
 mod blend;
+mod blobs;
 mod choice;
 mod composition;
 mod conditioning;

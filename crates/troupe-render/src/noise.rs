@@ -6,6 +6,17 @@ use troupe_sampler::TorchCpuGenerator;
 
 use crate::{Noise, RenderError, Tensor4};
 
+impl Noise {
+    /// Noise of the same kind from another seed, which has a name; given noise stays what it is.
+    pub(crate) fn other(&self, name: &str) -> Self {
+        match self {
+            Self::Seeded(seed) => Self::Seeded(seed.repainting(name)),
+            Self::TorchCpu(seed) => Self::TorchCpu(seed.repainting(name)),
+            Self::Given { .. } => self.clone(),
+        }
+    }
+}
+
 /// Draws in the order in which it is asked.
 pub(crate) struct NoiseSource<'a> {
     noise: &'a Noise,

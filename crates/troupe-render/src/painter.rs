@@ -148,9 +148,14 @@ impl Painter {
             Start::ChosenNoise => self.chosen_noise(trial, own, watcher)?,
             Start::Noise | Start::Picture { .. } => own,
         };
-        let entering = match start {
-            Start::Picture { image, .. } => schedule.noised(image, &noise, first)?,
-            Start::ChosenNoise | Start::Noise => (&noise * schedule.initial_sigma())?,
+        let image = match start {
+            Start::ChosenNoise => self.blobs(trial, watcher)?,
+            Start::Noise => None,
+            Start::Picture { image, .. } => Some(image.clone()),
+        };
+        let entering = match image {
+            Some(image) => schedule.noised(&image, &noise, first)?,
+            None => (&noise * schedule.initial_sigma())?,
         };
         let mut denoiser = Denoiser::new(self, (job, &said), (&schedule, &noise), given)?;
 

@@ -159,6 +159,43 @@ fn of_several_noises_one_is_chosen_and_the_same_each_time() {
     assert!(matches!(error, RenderError::Stopped(_)), "{error}");
 }
 
+#[test]
+fn blobs_lie_under_the_noise_of_a_whole_picture() {
+    let painter = painter();
+    let entering = |scene: Scene, blobs: f64, noise: Noise| {
+        let mut job = Job { noise, ..job(scene) };
+        job.settings.regions.blobs = blobs;
+        let mut trace = Trace::default();
+        painter.paint(&job, &mut trace).unwrap();
+        trace.0.swap_remove(0)
+    };
+    let with = |blobs: f64| entering(two(), blobs, Noise::Seeded(Seed(3)));
+    let (half, one, two_) = (with(0.5), with(1.0), with(2.0));
+    // What lies there is the same picture, more or less strongly, and doesn't depend on the picture's own noise alone.
+    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f32>>();
+    let (weak, strong) = (apart(&one, &half), apart(&two_, &one));
+    let doubled: Vec<f32> = weak.iter().map(|it| 2.0 * it).collect();
+    assert!(relative_error(&strong, &doubled) < 1e-3);
+    assert!(strong.iter().any(|it| 1e-3 < it.abs()), "there are no blobs");
+    assert_eq!(with(1.0), one, "the same job, the same blobs");
+    // Others stand elsewhere.
+    let moved = vec![person("a woman", 0.3, 0.7)];
+    let moved = Scene::Group { base: "two people".to_owned(), people: moved };
+    let moved = |blobs: f64| entering(moved.clone(), blobs, Noise::Seeded(Seed(3)));
+    assert!(0.01 < relative_error(&apart(&moved(2.0), &moved(1.0)), &strong));
+    // Nobody has none, and given noise is left as it is.
+    let plain = |blobs: f64| entering(Scene::Plain("x".into()), blobs, Noise::Seeded(Seed(3)));
+    assert_eq!(plain(1.0), plain(0.0));
+    let values = vec![0.5; 4 * 8 * 12];
+    let given = Noise::Given { noise: Tensor4 { shape: [1, 4, 8, 12], values }, steps: None };
+    assert_eq!(entering(two(), 1.0, given.clone()), entering(two(), 0.0, given));
+    // Whoever watches may stop it.
+    let mut tries = job(two());
+    tries.settings.regions.blobs = 1.0;
+    let error = painter.paint(&tries, &mut NoTrials).unwrap_err();
+    assert!(matches!(error, RenderError::Stopped(_)), "{error}");
+}
+
 /// Stops at the first trial.
 struct NoTrials;
 
@@ -192,9 +229,10 @@ fn composed_with_one_person_guided_it_is_that_person_guided() {
 fn every_setting_moves_the_picture() {
     let painter = painter();
     let expected = latents(&painter, &job(two()));
-    let changes: [fn(&mut RegionSettings); 9] = [
+    let changes: [fn(&mut RegionSettings); 10] = [
         |it| it.isolate_level = 1,
         |it| it.outline = 0.25,
+        |it| it.blobs = 1.0,
         |it| it.base_ratio.from = 0.4,
         |it| it.feather = 0.2,
         |it| it.mixing = Mixing::Scores,

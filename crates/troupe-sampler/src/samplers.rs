@@ -111,6 +111,24 @@ impl NoiseSchedule {
             }
         }
     }
+
+    /// The image that the network sees in noise alone, asked once as in the first step; `noise` has unit variance, and `denoise`
+    /// is that of [`Callbacks`].
+    ///
+    /// Any shape → the same shape.
+    ///
+    /// # Errors
+    ///
+    /// What `denoise` returns, and an error of candle's where its tensor has another shape or element type.
+    pub fn seen_in<E: From<candle_core::Error>>(
+        &self,
+        noise: &Tensor,
+        denoise: &mut dyn FnMut(&Tensor, f64) -> Result<Tensor, E>,
+    ) -> Result<Tensor, E> {
+        let Some(step) = self.steps.first() else { return Ok(noise.clone()) };
+        let x = (noise * alpha_sigma(step.sigma).1)?;
+        Ok(self.prediction_type.x0(&x, &denoise(&x, step.timestep)?, step)?)
+    }
 }
 
 /// The network, and what its output means.
@@ -123,12 +141,7 @@ impl<E: From<candle_core::Error>> Network<'_, E> {
     /// The image that the network sees in `x = α·x₀ + σ_t·ε`.
     fn predict_x0(&mut self, x: &Tensor, step: &Step) -> Result<Tensor, E> {
         let output = (self.callbacks.denoise)(x, step.timestep)?;
-        let (alpha, sigma) = alpha_sigma(step.sigma);
-        Ok(match self.prediction_type {
-            PredictionType::Epsilon => sum((1.0 / alpha, x), (-sigma / alpha, &output))?,
-            PredictionType::VPrediction => sum((alpha, x), (-sigma, &output))?,
-            PredictionType::Sample => output,
-        })
+        Ok(self.prediction_type.x0(x, &output, step)?)
     }
 
     /// The image that the network sees in `x = x₀ + σ·ε`.
@@ -143,6 +156,18 @@ impl<E: From<candle_core::Error>> Network<'_, E> {
             return Ok(x);
         }
         Ok(sum((1.0, &x), (scale, &(self.callbacks.step_noise)(index)?))?)
+    }
+}
+
+impl PredictionType {
+    /// The image `x₀` of `x = α·x₀ + σ_t·ε`, by what the network says of `x`.
+    fn x0(self, x: &Tensor, output: &Tensor, step: &Step) -> TensorResult<Tensor> {
+        let (alpha, sigma) = alpha_sigma(step.sigma);
+        match self {
+            Self::Epsilon => sum((1.0 / alpha, x), (-sigma / alpha, output)),
+            Self::VPrediction => sum((alpha, x), (-sigma, output)),
+            Self::Sample => Ok(output.clone()),
+        }
     }
 }
 

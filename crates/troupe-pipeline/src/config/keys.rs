@@ -139,6 +139,7 @@ const PAINT: Takes = Takes::Table(&[
             key("outline", Takes::Number(0.0, 1.0)),
             key("noises", Takes::Whole(1, 32)),
             key("noise_steps", Takes::Whole(0, 20)),
+            key("blobs", Takes::Number(0.0, 4.0)),
         ]),
     ),
     key(

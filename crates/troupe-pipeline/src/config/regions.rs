@@ -27,6 +27,8 @@ pub struct RegionsConfig {
     pub noises: u32,
     /// After how many steps of each, 0 to 20.
     pub noise_steps: u32,
+    /// How much of a picture with one blob for each box the noise is put on, 0 (noise alone) to 4.
+    pub blobs: f64,
 }
 
 /// A second pass over people who are small in the picture.
@@ -83,6 +85,7 @@ impl Default for RegionsConfig {
             outline: 0.0,
             noises: 1,
             noise_steps: 2,
+            blobs: 0.0,
         }
     }
 }
@@ -121,6 +124,7 @@ impl RegionsConfig {
             outline: self.outline,
             noises: self.noises as usize,
             noise_steps: self.noise_steps as usize,
+            blobs: self.blobs,
         }
     }
 
@@ -137,6 +141,7 @@ impl RegionsConfig {
             "outline" => self.outline = other.outline,
             "noises" => self.noises = other.noises,
             "noise_steps" => self.noise_steps = other.noise_steps,
+            "blobs" => self.blobs = other.blobs,
             _ => {}
         }
     }
@@ -155,6 +160,7 @@ impl RegionsConfig {
             ("outline", self.outline, 0.0, 1.0),
             ("noises", f64::from(self.noises), 1.0, 32.0),
             ("noise_steps", f64::from(self.noise_steps), 0.0, 20.0),
+            ("blobs", self.blobs, 0.0, 4.0),
         ];
         let outside =
             |(_, value, least, most): &(_, f64, f64, f64)| !(least..=most).contains(&value);

@@ -139,6 +139,44 @@ fn the_golden_has_every_sampler_schedule_spacing_and_prediction() {
     }
 }
 
+/// What a network says of `x` that knows the image.
+fn knowing(
+    image: &Tensor,
+    x: &Tensor,
+    step: Step,
+    prediction: PredictionType,
+) -> TensorResult<Tensor> {
+    let (alpha, sigma) = alpha_sigma(step.sigma);
+    let epsilon = sum((1.0 / sigma, x), (-alpha / sigma, image))?;
+    match prediction {
+        PredictionType::Epsilon => Ok(epsilon),
+        PredictionType::VPrediction => sum((alpha, &epsilon), (-sigma, image)),
+        PredictionType::Sample => Ok(image.clone()),
+    }
+}
+
+/// In the scale in which the network sees latents, whatever the sampler's own is.
+#[test]
+fn what_is_seen_in_noise_is_what_the_network_knows() {
+    let image = Tensor::new(&[[0.3_f32, -1.2], [0.8, 0.0]], &Device::Cpu).unwrap();
+    let noise = Tensor::new(&[[-0.5_f32, 0.7], [1.9, -0.1]], &Device::Cpu).unwrap();
+    for (sampler, schedule) in methods() {
+        for prediction in PREDICTIONS {
+            let options = SamplingOptions::new(sampler, schedule, 4);
+            let schedule = NoiseSchedule::new(&config("trailing", prediction), options).unwrap();
+            let first = schedule.steps[0];
+            let seen = schedule.seen_in::<Error>(&noise, &mut |x, timestep| {
+                assert!((timestep - first.timestep).abs() < 1e-9);
+                let entering = (&noise * alpha_sigma(first.sigma).1)?;
+                assert!(relative_error(&values(x), &values(&entering)) < 1e-6);
+                knowing(&image, x, first, schedule.prediction_type)
+            });
+            let error = relative_error(&values(&seen.unwrap()), &values(&image));
+            assert!(error < 1e-4, "{options:?} {prediction}: {error}");
+        }
+    }
+}
+
 /// A network that knows the image is right about it in one step as in many, whatever it predicts;
 /// this holds without a golden, and for Euler a with `sample` too.
 #[test]
@@ -167,15 +205,7 @@ fn every_sampler_finds_the_image_that_the_network_knows() {
                             let step = schedule.steps[usize::div_ceil(passes, halves)];
                             assert!((step.timestep - timestep).abs() < 1e-9);
                             passes += 1;
-                            let (alpha, sigma) = alpha_sigma(step.sigma);
-                            let epsilon = sum((1.0 / sigma, x), (-alpha / sigma, &image))?;
-                            match schedule.prediction_type {
-                                PredictionType::Epsilon => Ok(epsilon),
-                                PredictionType::VPrediction => {
-                                    sum((alpha, &epsilon), (-sigma, &image))
-                                }
-                                PredictionType::Sample => Ok(image.clone()),
-                            }
+                            knowing(&image, x, step, schedule.prediction_type)
                         },
                         step_noise: &mut |_| Ok(noise.clone()),
                         before_step: &mut |_, latents| Ok(latents),
