@@ -7,7 +7,6 @@
 //! what the picture's own noise is put on.
 
 use candle_core::Tensor;
-use troupe_sampler::NoiseSchedule;
 
 use crate::choice::Trial;
 use crate::conditioning::people;
@@ -33,7 +32,7 @@ impl Painter {
         if strength <= 0.0 || people(job).is_empty() || given_noise {
             return Ok(None);
         }
-        let (grid, steps) = (latents_of(job.canvas), NoiseSchedule::steps(schedule).len());
+        let (grid, steps) = (latents_of(job.canvas), schedule.steps().len());
         let mut sum: Option<Tensor> = None;
         for number in 0..NOISES {
             watcher.trial()?;
