@@ -61,16 +61,21 @@ def grid(regions, isolated, masks, spoken, base_ratio):
     return Grid(base, pad(index, True) if index else None, pad(weights, True) if index else None, hidden, shown)
 
 
+def shares(query, key, hidden=None):
+    """What each query listens to, (pictures, heads, tokens, keys). Autocast by itself turns the scores to f32 and back."""
+    with torch.autocast("cpu", enabled=False):
+        scores = (query * query.shape[-1] ** -.5) @ key.transpose(-1, -2)
+        if hidden is not None:
+            scores += hidden
+        return scores.softmax(-1)
+
+
 def plain(query, key, value, hidden=None):
     """Softmax attention over heads, (pictures, heads, tokens, width)."""
     step = max(1, CACHED // (query.shape[1] * query.shape[2] * key.shape[2]))
-    out = []
-    with torch.autocast("cpu", enabled=False):  # by itself it turns the scores to f32 and back
-        for at, (q, k, v) in enumerate(zip(*(it.split(step) for it in (query * query.shape[-1] ** -.5, key, value)))):
-            scores = q @ k.transpose(-1, -2)
-            if hidden is not None:
-                scores += hidden[at * step:at * step + len(q)]
-            out.append(scores.softmax(-1) @ v)
+    parts = [query.split(step), key.split(step), value.split(step)]
+    hidden = [None] * len(parts[0]) if hidden is None else hidden.split(step)
+    out = [shares(q, k, h) @ v for q, k, v, h in zip(*parts, hidden)]
     return torch.cat(out) if 1 < len(out) else out[0]
 
 
@@ -95,11 +100,9 @@ class Processor:
         """The caption's attention and each region's, mixed before the last projection."""
         key, value = heads(layer.to_k(context)), heads(layer.to_v(context))
         if now is not None and now.masks is not None:
-            with torch.autocast("cpu", enabled=False):
-                scores = (heads(query) * (query.shape[-1] // layer.heads) ** -.5) @ key.transpose(-1, -2)
-                shares = scores.softmax(-1)
-                out = joined(shares @ value)
-            self.conditioning.losses.append(misplaced(shares, now.masks, self.conditioning.spans))
+            listened = shares(heads(query), key)
+            out = joined(listened @ value)
+            self.conditioning.losses.append(misplaced(listened, now.masks, self.conditioning.spans))
         else:
             out = joined(plain(heads(query), key, value))
         if now is None or now.index is None:
@@ -112,9 +115,9 @@ class Processor:
         return mixed.view_as(out)
 
 
-def misplaced(shares, masks, spans):
+def misplaced(listened, masks, spans):
     """TokenCompose's token loss (arXiv 2312.03626, eq. 3): how much of a described person's words falls beside the person."""
-    seen = shares.float().mean(1)  # (pictures, tokens, 77)
+    seen = listened.float().mean(1)  # (pictures, tokens, 77)
     inside = masks @ seen  # (pictures, people, 77)
     part = inside / seen.sum(1)[:, None].clamp(min=1e-6)
     return ((1 - part) ** 2 * spans).sum() / spans.sum().clamp(min=1)

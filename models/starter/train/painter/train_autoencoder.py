@@ -51,7 +51,8 @@ def begin_from(folder, it):
         both = tuple(slice(a) for a in before[name].shape)
         if name.startswith("quant_conv"):  # the means come first, then the deviations, which nobody reads
             both = (slice(channels), *both[1:])
-        weight[both] = before[name][tuple(slice(it.stop) for it in both)]
+        weight[both] = before[name][tuple(slice(part.stop) for part in both)]
+    it.register_to_config(scaling_factor=old.config.scaling_factor)
 
 
 class Older:
@@ -70,7 +71,7 @@ class Older:
         return z[:, self.alive]
 
 
-def smaller(cut):
+def shrunk(cut):
     """A square (side, side, 4) of bytes shrunk to a crop's."""
     found = F.interpolate(cut.permute(2, 0, 1)[None].float(), size=CROP, mode="bicubic", antialias=True)
     return found[0].permute(1, 2, 0).clamp(0, 255).round().byte()
@@ -91,7 +92,8 @@ class Crops:
                 heads = torch.zeros(height, width, dtype=torch.uint8)
                 for who, (left, top, right, bottom) in zip(known["people"], known["boxes"]):
                     last = top + (bottom - top) * people.Person(**who).head_share
-                    heads[max(0, int(top)):max(0, round(last)), max(0, int(left)):max(0, round(right))] = 1
+                    heads[max(0, int(top)):max(0, round(last)), max(0, int(left)):max(0, round(right))] = 255
+                both = torch.cat([image, heads[..., None]], 2)
                 for _ in range(1 + width // 192):
                     side = round(CROP * self.r.uniform(1, min(width, height) / CROP)) if self.r.random() < .6 else CROP
                     x, y = self.r.uniform(0, width - side), self.r.uniform(0, height - side)
@@ -100,8 +102,8 @@ class Crops:
                         x = self.r.uniform(left, right) - side / 2
                         y = self.r.uniform(top - 10, top + (bottom - top) * .6) - side / 2
                     x, y = int(min(max(x, 0), width - side)), int(min(max(y, 0), height - side))
-                    cut = torch.cat([image, heads[..., None] * 255], 2)[y:y + side, x:x + side]
-                    self.pool.append(cut.clone() if side == CROP else smaller(cut))
+                    cut = both[y:y + side, x:x + side]
+                    self.pool.append(cut.clone() if side == CROP else shrunk(cut))
         self.r.shuffle(self.pool)
 
     def batch(self):
