@@ -16,8 +16,8 @@ use crate::{Job, Painter, RegionSettings, RenderError};
 
 /// What a job says, encoded once, whatever noise it is painted from.
 pub(crate) struct Said<'a> {
-    context: PreparedContext,
-    composition: Option<Composition<'a>>,
+    pub(crate) context: PreparedContext,
+    pub(crate) composition: Option<Composition<'a>>,
     /// What a person should know, such as words that didn't fit.
     pub(crate) notes: Vec<String>,
 }

@@ -94,6 +94,8 @@ pub struct RegionSettings {
     pub isolate: f64,
     /// On the levels of the network from this one on, counted from the largest, 0.
     pub isolate_level: usize,
+    /// The share of the steps, from the first, in which each of several people is painted alone, in `[0, 1]`.
+    pub alone: f64,
     /// How wide the boxes' edges are, as a share of the picture's shorter side, in `[0, 1]`.
     pub feather: f64,
     /// How the prompts that speak to a token are made one.
@@ -129,6 +131,7 @@ impl RegionSettings {
             base_ratio: Ramp { from: base_ratio, to: base_ratio },
             isolate,
             isolate_level: 0,
+            alone: 0.0,
             feather: 0.0,
             mixing: Mixing::Outputs,
             compose: 0.0,

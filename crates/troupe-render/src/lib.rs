@@ -3,6 +3,7 @@
 //! A [`Painter`] is a loaded model. [`Painter::paint`] takes a [`Job`], which says everything that the picture is a
 //! function of, its noise included; how the job came about is not known here.
 
+mod alone;
 mod blend;
 mod blobs;
 mod choice;

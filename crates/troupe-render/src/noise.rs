@@ -1,5 +1,7 @@
 //! The noise that a picture begins with, and what its steps add.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 use troupe_core::region::TokenGrid;
 use troupe_sampler::TorchCpuGenerator;
@@ -25,6 +27,8 @@ pub(crate) struct NoiseSource<'a> {
     /// How many steps there will be.
     steps: usize,
     torch: Option<TorchCpuGenerator>,
+    /// What torch's generator has drawn for the steps, so that it can be asked for again.
+    drawn: BTreeMap<usize, Vec<f32>>,
 }
 
 impl<'a> NoiseSource<'a> {
@@ -33,7 +37,7 @@ impl<'a> NoiseSource<'a> {
             Noise::TorchCpu(seed) => Some(TorchCpuGenerator::new(seed.0)),
             Noise::Seeded(_) | Noise::Given { .. } => None,
         };
-        Self { noise, channels, grid, steps, torch }
+        Self { noise, channels, grid, steps, torch, drawn: BTreeMap::new() }
     }
 
     /// What the first step begins with; to be asked for before any step's.
@@ -51,14 +55,22 @@ impl<'a> NoiseSource<'a> {
         self.channels_last(values)
     }
 
-    /// What a step adds.
+    /// What a step adds, the same whenever it is asked for; torch's generator draws in the order in which steps are first
+    /// asked for.
     ///
     /// Shape `(1, height, width, channels)`.
     pub(crate) fn step(&mut self, step: usize) -> Result<Tensor, RenderError> {
         let count = self.count();
         let values = match self.noise {
             Noise::Seeded(seed) => seed.stream(&format!("noise/step/{step}")).normals(count),
-            Noise::TorchCpu(_) => self.torch(),
+            Noise::TorchCpu(_) => match self.drawn.get(&step) {
+                Some(drawn) => drawn.clone(),
+                None => {
+                    let drawn = self.torch();
+                    self.drawn.insert(step, drawn.clone());
+                    drawn
+                }
+            },
             Noise::Given { steps: given, .. } => {
                 let wanted = [self.steps, self.channels, self.grid.height, self.grid.width];
                 let none = Tensor4 { shape: [0; 4], values: Vec::new() };
@@ -113,7 +125,9 @@ mod tests {
         let mut source = NoiseSource::new(&noise, 4, GRID, 3);
         let mut generator = TorchCpuGenerator::new(7);
         assert_eq!(channels_first(&source.initial().unwrap()), generator.normals(24));
-        assert_eq!(channels_first(&source.step(0).unwrap()), generator.normals(24));
+        let first = channels_first(&source.step(0).unwrap());
+        assert_eq!(first, generator.normals(24));
+        assert_eq!(channels_first(&source.step(0).unwrap()), first, "asked for again");
         assert_eq!(channels_first(&source.step(1).unwrap()), generator.normals(24));
     }
 

@@ -11,6 +11,7 @@ use troupe_models::vae::{Blemish, Tiles, VaeConfig, VaeDecoder, VaeEncoder, blem
 use troupe_models::weights::Weights;
 use troupe_sampler::{Callbacks, NoiseSchedule, SchedulerConfig};
 
+use crate::alone::Apart;
 use crate::choice::Trial;
 use crate::denoiser::Denoiser;
 use crate::files::{Loras, PainterFiles};
@@ -44,6 +45,8 @@ pub struct Painter {
     vae_weights: Weights,
     /// Whether the UNet is given a picture to change, beside the latents.
     pub(crate) inpaints: bool,
+    /// The side of the latents on which the UNet was trained; 0 where it doesn't say.
+    pub(crate) side: usize,
     pub(crate) tiles: Option<Tiles>,
 }
 
@@ -59,6 +62,7 @@ impl Painter {
         loras: Loras<'_>,
     ) -> Result<(Self, Vec<Applied>), RenderError> {
         let scheduler = SchedulerConfig::parse(files.scheduler)?;
+        let side = UNetConfig::sample_size(files.unet_config).unwrap_or(0);
         let unet_config = UNetConfig::from_json(files.unet_config)?;
         let vae_config = VaeConfig::from_json(files.vae_config)?;
         let latents = vae_config.latent_channels();
@@ -92,6 +96,7 @@ impl Painter {
             texts,
             zeros_for_empty_prompt: files.index.zeros_for_empty_prompt,
             inpaints,
+            side,
             unet: Some(UNet::new(unet_config.clone(), &unet_weights)?),
             unet_config,
             unet_weights,
@@ -157,6 +162,12 @@ impl Painter {
             Some(image) => schedule.noised(&image, &noise, first)?,
             None => (&noise * schedule.initial_sigma())?,
         };
+        let apart = match start {
+            Start::ChosenNoise | Start::Noise => {
+                self.apart(trial, (&entering, &noise), &mut source, watcher)?
+            }
+            Start::Picture { .. } => Apart::default(),
+        };
         let mut denoiser = Denoiser::new(self, (job, &said), (&schedule, &noise), given)?;
 
         // The network is asked once a step, or twice, after the step is announced.
@@ -178,13 +189,13 @@ impl Painter {
                 before_step: &mut |step, latents| {
                     let step = first + step;
                     step_now.set(step);
-                    let latents = kept(latents, step)?;
+                    let latents = kept(apart.put(latents, step)?, step)?;
                     watcher.step(step, steps, &|| channels_first(&latents))?;
                     Ok(latents)
                 },
             },
         )?;
-        let latents = kept(latents, steps)?;
+        let latents = kept(apart.put(latents, steps)?, steps)?;
         finite(&latents, || format!("what is left after the last step of {steps}"))?;
         watcher.step(steps, steps, &|| channels_first(&latents))?;
         let picture = match self.tiles {

@@ -178,6 +178,13 @@ fn last_steps(strength: f64, steps: usize) -> usize {
 }
 
 impl Kept {
+    /// A mask, but where nothing is painted anew 0.
+    ///
+    /// Shape `(1, height, width, 1)` → the same shape.
+    pub(crate) fn only_anew(&self, mask: &Tensor) -> Result<Tensor, RenderError> {
+        Ok((mask * &self.anew)?)
+    }
+
     /// Latents where the picture is painted anew, and `noised` elsewhere.
     ///
     /// Two of shape `(1, height, width, latent channels)` → the same shape.

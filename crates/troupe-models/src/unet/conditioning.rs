@@ -77,8 +77,9 @@ pub struct PreparedContext {
 struct Said {
     latents: TokenGrid,
     grids: Vec<TokenGrid>,
+    downsampling: Downsampling,
     /// Invariant: of the same length for each attention.
-    attentions: Vec<Vec<KeyValue>>,
+    attentions: Arc<Vec<Vec<KeyValue>>>,
     rows: Vec<Row>,
     /// How many regions the regional rows have.
     boxes: usize,
@@ -95,13 +96,13 @@ struct KeyValue {
     value: Tensor,
 }
 
-/// One row of the batch.
+/// One row of the batch: which of an attention's prompts are its own.
 #[derive(Debug)]
 struct Row {
-    /// The row's prompts are those of an attention from this one on.
-    first_prompt: usize,
-    /// Whether it has a prompt for each region beside the base's.
-    regional: bool,
+    /// For the whole picture, or the base prompt.
+    base: usize,
+    /// One for each region, where it has regions.
+    regions: Vec<usize>,
 }
 
 impl PreparedContext {
@@ -114,16 +115,16 @@ impl PreparedContext {
         latents: TokenGrid,
         added: Option<Tensor>,
     ) -> Result<Self, UNetError> {
-        let grids = grids(config, latents)?;
+        let downsampling = config.downsampling;
+        let grids = grids(downsampling, config.levels.len(), latents)?;
         let boxes = regions.map_or(0, Regions::len);
         let mut prompts = Vec::new();
         let mut prepared_rows = Vec::new();
         for row in rows {
-            let first_prompt = prompts.len();
-            let regional = match row {
+            let base = prompts.len();
+            match row {
                 Conditioning::Plain(prompt) => {
                     prompts.push((checked(prompt, config.cross_attention_dim)?, &[][..]));
-                    false
                 }
                 Conditioning::Regional { base, regions } => {
                     if regions.len() != boxes {
@@ -134,10 +135,9 @@ impl PreparedContext {
                         let loras = bound.get(subject).map_or(&[][..], Vec::as_slice);
                         prompts.push((checked(prompt, config.cross_attention_dim)?, loras));
                     }
-                    true
                 }
-            };
-            prepared_rows.push(Row { first_prompt, regional });
+            }
+            prepared_rows.push(Row { base, regions: (base + 1..prompts.len()).collect() });
         }
 
         let mut attentions = Vec::with_capacity(layers.len());
@@ -149,8 +149,8 @@ impl PreparedContext {
             }
             attentions.push(of_prompts);
         }
-        let bound = bound.to_vec();
-        let said = Said { latents, grids, attentions, rows: prepared_rows, boxes, bound, added };
+        let (attentions, rows, bound) = (Arc::new(attentions), prepared_rows, bound.to_vec());
+        let said = Said { latents, grids, downsampling, attentions, rows, boxes, bound, added };
         let maps: Vec<_> = match regions {
             Some(regions) if 0 < boxes => said.grids.iter().map(|&it| regions.map(it)).collect(),
             _ => Vec::new(),
@@ -184,6 +184,35 @@ impl PreparedContext {
         }
         let placement = Arc::new(self.said.placement(maps, mixing)?);
         Ok(Self { said: Arc::clone(&self.said), placement, probe: self.probe.clone() })
+    }
+
+    /// What is said of the scene and of one region, for latents of another size. Until it is told where that region is
+    /// ([`with_maps`](Self::with_maps), with one), only the scene's prompt is heard.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such region, or the latents are too small.
+    pub fn of_region(&self, region: usize, latents: TokenGrid) -> Result<Self, UNetError> {
+        let Said { downsampling, ref attentions, ref added, boxes, .. } = *self.said;
+        if boxes <= region {
+            return Err(UNetError::Regions { prompts: boxes, boxes: region + 1 });
+        }
+        let row = |row: &Row| Row {
+            base: row.base,
+            regions: row.regions.get(region).copied().into_iter().collect(),
+        };
+        let said = Said {
+            latents,
+            grids: grids(downsampling, self.said.grids.len(), latents)?,
+            downsampling,
+            attentions: Arc::clone(attentions),
+            rows: self.said.rows.iter().map(row).collect(),
+            boxes: 1,
+            bound: self.said.bound.get(region).cloned().into_iter().collect(),
+            added: added.clone(),
+        };
+        let placement = Arc::new(said.placement(Vec::new(), self.placement.mixing)?);
+        Ok(Self { said: Arc::new(said), placement, probe: None })
     }
 
     /// The same, and every self-attention whose tokens see one another freely is looked at.
@@ -241,7 +270,9 @@ impl PreparedContext {
         let (_, tokens, channels) = query.dims3()?;
         let prompts = self.said.attentions.get(index).ok_or(UNetError::ForeignContext)?;
         let of = |row: &Row, prompt: usize| {
-            prompts.get(row.first_prompt + prompt).ok_or(UNetError::ForeignContext)
+            let own =
+                prompt.checked_sub(1).map_or(Some(row.base), |at| row.regions.get(at).copied());
+            own.and_then(|at| prompts.get(at)).ok_or(UNetError::ForeignContext)
         };
         let mut mixed = Vec::with_capacity(self.said.rows.len());
         let rows = self.said.rows.iter().zip(&self.placement.rows);
@@ -280,23 +311,27 @@ impl PreparedContext {
 
 impl Said {
     fn placement(&self, maps: Vec<RegionMap>, mixing: Mixing) -> Result<Placement, UNetError> {
-        let regional = self.rows.iter().map(|row| row.regional);
+        let regional = self.rows.iter().map(|row| !row.regions.is_empty());
         Placement::new(&self.grids, regional, &self.bound, maps, mixing)
     }
 }
 
-/// The tokens of each level.
-fn grids(config: &UNetConfig, latents: TokenGrid) -> Result<Vec<TokenGrid>, UNetError> {
-    let half = |side: usize| match config.downsampling {
+/// The tokens of each of so many levels.
+fn grids(
+    downsampling: Downsampling,
+    levels: usize,
+    latents: TokenGrid,
+) -> Result<Vec<TokenGrid>, UNetError> {
+    let half = |side: usize| match downsampling {
         Downsampling::AllSides => side.div_ceil(2),
         Downsampling::RightAndBottom => side >> 1,
     };
-    let mut grids = Vec::with_capacity(config.levels.len());
+    let mut grids = Vec::with_capacity(levels);
     let TokenGrid { mut height, mut width } = latents;
-    for _ in &config.levels {
+    for _ in 0..levels {
         if height == 0 || width == 0 {
             let TokenGrid { height, width } = latents;
-            let halvings = config.levels.len().saturating_sub(1);
+            let halvings = levels.saturating_sub(1);
             return Err(UNetError::TooSmall { height, width, halvings });
         }
         grids.push(TokenGrid { height, width });

@@ -132,6 +132,7 @@ const PAINT: Takes = Takes::Table(&[
             key("base_ratio", Takes::Ramp(0.0, 1.0)),
             key("isolate", Takes::Number(0.0, 1.0)),
             key("isolate_level", Takes::Whole(0, 8)),
+            key("alone", Takes::Number(0.0, 1.0)),
             key("feather", Takes::Number(0.0, 0.5)),
             key("mixing", Takes::Word(&["outputs", "scores"])),
             key("compose", Takes::Number(0.0, 1.0)),

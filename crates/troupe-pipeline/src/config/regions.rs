@@ -13,6 +13,8 @@ pub struct RegionsConfig {
     pub isolate: f64,
     /// On the levels of the network from this one on, counted from the largest, 0 (all) to 8.
     pub isolate_level: u32,
+    /// The part of the steps, from the first, in which each of several people is painted alone, 0 to 1.
+    pub alone: f64,
     /// How wide the edges of boxes are, as a share of the picture's shorter side, 0 (sharp) to 0.5.
     pub feather: f64,
     /// How the prompts that speak to a place are made one.
@@ -78,6 +80,7 @@ impl Default for RegionsConfig {
             base_ratio: RampConfig::Same(0.2),
             isolate: 1.0,
             isolate_level: 0,
+            alone: 0.2,
             feather: 0.0,
             mixing: MixingWord::Outputs,
             compose: 0.0,
@@ -117,6 +120,7 @@ impl RegionsConfig {
             base_ratio: self.base_ratio.ramp(),
             isolate: self.isolate,
             isolate_level: self.isolate_level as usize,
+            alone: self.alone,
             feather: self.feather,
             mixing,
             compose: self.compose,
@@ -134,6 +138,7 @@ impl RegionsConfig {
             "base_ratio" => self.base_ratio = other.base_ratio,
             "isolate" => self.isolate = other.isolate,
             "isolate_level" => self.isolate_level = other.isolate_level,
+            "alone" => self.alone = other.alone,
             "feather" => self.feather = other.feather,
             "mixing" => self.mixing = other.mixing,
             "compose" => self.compose = other.compose,
@@ -154,6 +159,7 @@ impl RegionsConfig {
             ("base_ratio", ratio.to, 0.0, 1.0),
             ("isolate", self.isolate, 0.0, 1.0),
             ("isolate_level", f64::from(self.isolate_level), 0.0, 8.0),
+            ("alone", self.alone, 0.0, 1.0),
             ("feather", self.feather, 0.0, 0.5),
             ("compose", self.compose, 0.0, 1.0),
             ("bootstrap", self.bootstrap, 0.0, 1.0),
