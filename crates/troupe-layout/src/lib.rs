@@ -49,6 +49,9 @@ pub struct Options {
     pub canvases: Vec<Canvas>,
     /// The least that must be seen of everybody.
     pub minimum: MinimumBox,
+    /// The nouns that the painter shows from head to foot, where it shows all others from the waist up, whatever is asked for;
+    /// `None` where it can do both.
+    pub figures: Option<Vec<String>>,
 }
 
 /// The least that must be seen of a box, in pixels: the caller takes one cell of the deepest
@@ -75,7 +78,7 @@ pub fn arrange(plan: &ScenePlan, options: &Options) -> Result<Layout, LayoutErro
         formation @ (Formation::Row | Formation::TwoRows) => formation,
     };
     let (canvas, arrangement) =
-        best(&statures, asked, plan.brief.shot, options).ok_or_else(|| {
+        best(&statures, asked, shot(plan, options), options).ok_or_else(|| {
             error::no_room(statures.len(), asked, &options.canvases, options.minimum)
                 .map_or(LayoutError::NoCanvas, LayoutError::NoRoom)
         })?;
@@ -97,6 +100,15 @@ pub fn arrange(plan: &ScenePlan, options: &Options) -> Result<Layout, LayoutErro
         subjects,
         plan: plan.clone(),
     })
+}
+
+/// How much of everybody is seen: as the brief says, where the painter can.
+fn shot(plan: &ScenePlan, options: &Options) -> Shot {
+    let figure = |figures: &[String]| plan.subjects.iter().any(|it| figures.contains(&it.noun));
+    match &options.figures {
+        Some(figures) if !figure(figures) => Shot::Waist,
+        Some(_) | None => plan.brief.shot,
+    }
 }
 
 /// The arrangement in which the least seen person is seen best, over canvases and formations; of

@@ -217,7 +217,7 @@ impl Task<'_> {
 /// is a sixth taller, narrower, and leaves some ground.
 fn figure(shot: Shot) -> Figure {
     match shot {
-        Shot::Waist => Figure { alone: 0.66, in_front: 0.54, aspect: (0.7, 0.95), foot: 0.0 },
+        Shot::Waist => Figure { alone: 0.66, in_front: 0.54, aspect: (0.85, 0.95), foot: 0.0 },
         Shot::FullBody => Figure { alone: 0.76, in_front: 0.58, aspect: (0.6, 0.8), foot: 0.02 },
     }
 }

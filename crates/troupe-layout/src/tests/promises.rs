@@ -180,6 +180,22 @@ fn people_alone_in_a_picture_are_as_tall_as_any() {
 }
 
 #[test]
+fn a_painter_of_busts_shows_figures_only_of_whom_it_has_them() {
+    let with = |shot: Shot, figures: Option<&[&str]>| {
+        let plan = plan(&[1.0; 3], Formation::Row, shot);
+        let mut options = starter(Formation::Auto);
+        options.figures = figures.map(|it| it.iter().map(|&noun| noun.to_owned()).collect());
+        arrange(&plan, &options).unwrap().subjects
+    };
+    let (busts, figures) = (with(Shot::Waist, None), with(Shot::FullBody, None));
+    assert_ne!(busts, figures);
+    let noun = plan(&[1.0], Formation::Row, Shot::FullBody).subjects[0].noun.clone();
+    assert_eq!(with(Shot::FullBody, Some(&["runner"])), busts);
+    assert_eq!(with(Shot::FullBody, Some(&["runner", &noun])), figures);
+    assert_eq!(with(Shot::Waist, Some(&[&noun])), busts);
+}
+
+#[test]
 fn the_back_row_is_higher_even_behind_the_smallest_people() {
     let statures = [1.0, 0.2];
     let minimum = MinimumBox { width: 8, height: 8 };

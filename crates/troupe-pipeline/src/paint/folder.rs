@@ -136,6 +136,11 @@ impl ModelFolder {
         self.found.entry.as_ref().map(|entry| entry.knows.clone()).unwrap_or_default()
     }
 
+    /// The nouns that the model shows from head to foot, if it shows all others from the waist up.
+    pub fn figures(&self) -> Option<Vec<String>> {
+        self.found.entry.as_ref()?.figures.clone()
+    }
+
     /// The model by name and hash; the hash is that of the UNet, or of the checkpoint.
     pub fn hashed(&self) -> Hashed {
         let hash = checkpoint_hash(&hash_of_several(self.unet_sha256()));
@@ -337,6 +342,7 @@ mod tests {
             prompt: PromptStyle::default(),
             canvases: Vec::new(),
             knows: Vec::new(),
+            figures: None,
             painters: Vec::new(),
         };
         let path = PathBuf::from("mine");
