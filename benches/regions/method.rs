@@ -11,13 +11,14 @@ use troupe_pipeline::core::audit::Audit;
 use troupe_pipeline::core::layout::Layout;
 
 /// See `README.md`.
-pub(crate) const METHODS: [&str; 16] = [
+pub(crate) const METHODS: [&str; 17] = [
     "plain",
     "one_prompt",
     "composed",
     "regions",
     "isolate_half",
     "isolate_all",
+    "defaults",
     "scores",
     "falling_ratio",
     "feather",
@@ -26,15 +27,31 @@ pub(crate) const METHODS: [&str; 16] = [
     "blobs",
     "second_pass",
     "retries",
-    "alone",
+    "single",
     "changed",
 ];
 
+/// In no step is anybody painted alone.
+const TOGETHER: &str = "alone=0";
+
 /// Those that are one picture by regions, with the flags that make them what they are.
-const BY_REGIONS: [(&str, &[&str]); 10] = [
-    ("composed", &["--region", "compose=1", "--region", "bootstrap=0.3", "--isolate", "0"]),
-    ("regions", &["--isolate", "0"]),
-    ("isolate_half", &["--isolate", "0.5"]),
+const BY_REGIONS: [(&str, &[&str]); 11] = [
+    (
+        "composed",
+        &[
+            "--region",
+            TOGETHER,
+            "--region",
+            "compose=1",
+            "--region",
+            "bootstrap=0.3",
+            "--isolate",
+            "0",
+        ],
+    ),
+    ("regions", &["--region", TOGETHER, "--isolate", "0"]),
+    ("isolate_half", &["--region", TOGETHER, "--isolate", "0.5"]),
+    ("isolate_all", &["--region", TOGETHER]),
     ("scores", &["--region", "mixing=scores"]),
     ("falling_ratio", &["--region", "base_ratio={ from = 0.4, to = 0 }"]),
     ("feather", &["--region", "feather=0.08"]),
@@ -54,7 +71,7 @@ pub(crate) struct Bench<'a> {
 pub(crate) struct Scored {
     /// Wall-clock, with the model's loading; absent where it was painted together with others.
     pub(crate) seconds: Option<f64>,
-    /// How often the UNet was asked.
+    /// How often the UNet was asked about the whole picture.
     pub(crate) passes: usize,
     pub(crate) layout: Layout,
     pub(crate) audit: Audit,
@@ -109,7 +126,7 @@ impl<'a> Bench<'a> {
             "retries" => {
                 vec![of(&folder.join("image.png"), &whole, None, steps * (1 + tries))]
             }
-            "isolate_all" => vec![of(&first, &whole, None, steps)],
+            "defaults" => vec![of(&first, &whole, None, steps)],
             "plain" | "one_prompt" => {
                 let seed = layout["plan"]["seed"].to_string();
                 let size = ["width", "height"].map(|side| layout["canvas"][side].to_string());
@@ -122,7 +139,7 @@ impl<'a> Bench<'a> {
                 let (image, seconds) = self.paint(method, &name, None, &arguments);
                 vec![of(&image, &whole, Some(seconds), steps)]
             }
-            "alone" => {
+            "single" => {
                 let each = (0..people).map(|at| {
                     let path = self.out.join(method).join(format!("{name}-{at}.json"));
                     write(&path, &only(&layout, at));

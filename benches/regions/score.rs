@@ -67,7 +67,7 @@ fn line(out: &mut String, method: &str, size: &str, those: &[&Scored]) {
         percent(part(count(measured.people_right), count(measured.people))),
         measured.strangers,
         variation.map_or("-".to_owned(), |it| format!("{it:.3}")),
-        percent(part(flips.iter().filter(|flip| **flip).count(), flips.len())),
+        flipped(&flips),
         real(passes) / real(those.len()),
         part(1, seconds.len())
             .map_or("-".to_owned(), |each| format!("{:.1}", seconds.iter().sum::<f64>() * each)),
@@ -100,6 +100,15 @@ fn tones(out: &mut String, method: &str, measured: &Measured) {
     let each: Vec<String> = each.collect();
     // Writing to a string can't fail.
     let _written = writeln!(out, "\n{method}: {TONE} of {told} people told: {}", each.join(", "));
+}
+
+/// How many of so many.
+fn flipped(flips: &[bool]) -> String {
+    let so = flips.iter().filter(|flip| **flip).count();
+    if flips.is_empty() {
+        return "-".to_owned();
+    }
+    format!("{:.1} % of {}", 100.0 * real(so) / real(flips.len()), flips.len())
 }
 
 fn percent(part: Option<f64>) -> String {

@@ -63,14 +63,13 @@ impl<'a> NoiseSource<'a> {
         let count = self.count();
         let values = match self.noise {
             Noise::Seeded(seed) => seed.stream(&format!("noise/step/{step}")).normals(count),
-            Noise::TorchCpu(_) => match self.drawn.get(&step) {
-                Some(drawn) => drawn.clone(),
-                None => {
+            Noise::TorchCpu(_) => {
+                if !self.drawn.contains_key(&step) {
                     let drawn = self.torch();
-                    self.drawn.insert(step, drawn.clone());
-                    drawn
+                    self.drawn.insert(step, drawn);
                 }
-            },
+                self.drawn.get(&step).cloned().unwrap_or_default()
+            }
             Noise::Given { steps: given, .. } => {
                 let wanted = [self.steps, self.channels, self.grid.height, self.grid.width];
                 let none = Tensor4 { shape: [0; 4], values: Vec::new() };
