@@ -16,6 +16,7 @@ import torch
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../painter"))
 import art
+import captions
 import people
 import scenes
 from crop import MOST, colours, inside
@@ -68,10 +69,12 @@ def _halves(r, box):
 
 
 def drawn(seed, pool=None, roles=people.ROLES):
-    """The picture of a seed with people of the pool, or any; and `(box, boxes in front, boxes behind, labels)` of each crop."""
+    """The picture of a seed with people of the pool, or any; and `(box, boxes in front, boxes behind, labels)` of each crop;
+    and the setting and `(outline, person)` of all who stand in it."""
     r = random.Random(f"judge {seed}")
     (width, height), most, _ = r.choices(CANVASES, [it[2] for it in CANVASES])[0]
-    image = scenes.backdrop(r, r.choice(list(scenes.SETTINGS)), width, height)
+    setting = r.choice(list(scenes.SETTINGS))
+    image = scenes.backdrop(r, setting, width, height)
     slots = scenes.places(r, r.randint(1, most), width, height)
     stood, boxes = [], []  # (slot, person, outline, mask, what of it is seen)
     for slot, box in enumerate(slots):
@@ -110,7 +113,7 @@ def drawn(seed, pool=None, roles=people.ROLES):
         box = (x, y, x + wide, y + tall)
         if sum(_sum(mask, box) for *_, mask in stood) < .04 * wide * tall:
             found.append((box, boxes, [], labels("nobody")))
-    return np.asarray(image.convert("RGB")), found
+    return np.asarray(image.convert("RGB")), found, (setting, [(outline, who) for _, who, outline, *_ in stood])
 
 
 class Autoencoder:
@@ -159,34 +162,50 @@ def pictures(source, first, last, size, roles):
     r = random.Random(f"pool {first}")
     pool = [somebody(r, roles) for _ in range(size)]
     for seed in range(first, last):
-        yield seed, *drawn(seed, pool, roles)
+        yield seed, *drawn(seed, pool, roles)[:2]
+
+
+class Kept:
+    """Crops as `batches.Crops` reads them."""
+
+    def __init__(self):
+        self.rows = {"crops": [], "front": [], "behind": [], "labels": [], "heights": [], "through": []}
+
+    def __len__(self):
+        return len(self.rows["crops"])
+
+    def add(self, image, found, through):
+        """What of a picture `drawn` found; whether it went through an autoencoder."""
+        for box, front, behind, label in found:
+            bytes_ = np.clip(np.round((colours(image, box) + 1) * 127.5), 0, 255).astype("uint8")
+            self.rows["crops"].append(torch.from_numpy(bytes_))
+            for name, others in (("front", front), ("behind", behind)):
+                rows = [inside(box, it) for it in others][:MOST]
+                self.rows[name].append(torch.tensor(rows + [(0.,) * 4] * (MOST - len(rows))))
+            self.rows["labels"].append(torch.tensor(label, dtype=torch.int8))
+            self.rows["heights"].append(box[3] - box[1])
+            self.rows["through"].append(through)
+
+    def save(self, path):
+        stacked = {name: torch.stack(self.rows[name]) for name in ("crops", "front", "behind", "labels")}
+        stacked |= {name: torch.tensor(self.rows[name]) for name in ("heights", "through")}
+        torch.save(stacked, path + ".part")
+        os.replace(path + ".part", path)
 
 
 def main(path, source, first, last, size="0", vae="-", part="0", roles=",".join(people.ROLES)):
     first, last, size, part = int(first), int(last), int(size), float(part)
     encoder = Autoencoder(vae) if vae != "-" else None
-    kept = {"crops": [], "front": [], "behind": [], "labels": [], "heights": [], "through": []}
+    kept = Kept()
     for number, (seed, image, found) in enumerate(pictures(source, first, last, size, roles.split(","))):
         r = random.Random(f"through {seed}")
         through = encoder is not None and r.random() < part
         if through:
             image = encoder(image, r)
-        for box, front, behind, label in found:
-            bytes_ = np.clip(np.round((colours(image, box) + 1) * 127.5), 0, 255).astype("uint8")
-            kept["crops"].append(torch.from_numpy(bytes_))
-            for name, others in (("front", front), ("behind", behind)):
-                rows = [inside(box, it) for it in others][:MOST]
-                kept[name].append(torch.tensor(rows + [(0.,) * 4] * (MOST - len(rows))))
-            kept["labels"].append(torch.tensor(label, dtype=torch.int8))
-            kept["heights"].append(box[3] - box[1])
-            kept["through"].append(through)
+        kept.add(image, found, through)
         if number % 500 == 499:
-            print(number + 1, len(kept["crops"]), flush=True)
-    for name in ("crops", "front", "behind", "labels"):
-        kept[name] = torch.stack(kept[name])
-    kept["heights"], kept["through"] = torch.tensor(kept["heights"]), torch.tensor(kept["through"])
-    torch.save(kept, path + ".part")
-    os.replace(path + ".part", path)
+            print(number + 1, len(kept), flush=True)
+    kept.save(path)
 
 
 if __name__ == "__main__":

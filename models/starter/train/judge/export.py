@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from crops import HIDDEN, WHO
-from data import Crops
+from batches import Crops
 from judge import Judge
 from networks import JUDGES
 from train import HEADS

@@ -7,7 +7,7 @@ import sys
 import torch
 
 from crops import HIDDEN, WHO
-from data import Crops
+from batches import Crops
 from export import LEAST_HEIGHT
 from judge import Judge
 

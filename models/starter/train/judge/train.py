@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from crops import HIDDEN, WHO
-from data import Crops, degraded, moved
+from batches import Crops, degraded, moved
 from muon import HALF, Muon
 from networks import JUDGES
 

@@ -46,6 +46,12 @@ class Painter:
         ids = self.tokenizer(prompts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
         return self.text(ids).last_hidden_state
 
+    def latents(self, pictures):
+        """Of pictures (height, width, 3) of one size, as bytes."""
+        pixels = torch.stack([torch.from_numpy(it.copy()) for it in pictures]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        mean = self.vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+        return mean * self.vae.config.scaling_factor
+
     def _grids(self, weights, size, early):
         """The conditioning of a step: in the half without the prompt nothing is regional but the isolation."""
         found, (width, height) = {}, size
@@ -59,8 +65,8 @@ class Painter:
         return found
 
     @torch.no_grad()
-    def paint(self, jobs, steps=20, guidance=5., isolate=.5, negative=""):
-        """Pictures of jobs that all have one size."""
+    def paint(self, jobs, steps=20, guidance=5., isolate=.5, negative="", onto=None, skipped=0):
+        """Pictures of jobs that all have one size; with pictures `onto`, those are noised and the first steps skipped."""
         width, height = jobs[0].size
         channels = self.unet.config.in_channels
         noise = [torch.randn(channels, height // 8, width // 8, generator=torch.Generator().manual_seed(it.seed)) for it in jobs]
@@ -72,7 +78,10 @@ class Painter:
         scheduler = DPMSolverMultistepScheduler.from_config(self.schedule, algorithm_type="dpmsolver++", solver_order=2)
         scheduler.set_timesteps(steps)
         until = -(-isolate * steps // 1)
-        for at, time in enumerate(scheduler.timesteps):
+        if onto is not None:
+            scheduler.set_begin_index(skipped)
+            x = scheduler.add_noise(self.latents(onto), x, scheduler.timesteps[skipped].expand(len(jobs)))
+        for at, time in list(enumerate(scheduler.timesteps))[skipped:]:
             self.conditioning.grids = self._grids(weights, jobs[0].size, at < until)
             pair = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, self.half):

@@ -8,16 +8,14 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
 import base
 import model as network
+import quantize
 import tokens
 
-# What fits in 45 MB: the embedding is also the output, and the large matrices bear less precision than the small ones.
-Q5, Q8 = gguf.GGMLQuantizationType.Q5_0, gguf.GGMLQuantizationType.Q8_0
-FORMATS = {"attn_q": Q8, "attn_k": Q8, "attn_v": Q8, "attn_output": Q8, "ffn_gate": Q5, "ffn_up": Q5, "ffn_down": Q8,
-           "token_embd": Q8}
 NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
          "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
          "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
@@ -36,6 +34,28 @@ def interleaved(weight, heads):
     """Rows of each head as llama.cpp rotates them: neighbours instead of halves."""
     rows, columns = weight.shape
     return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+
+
+def halved(weight, heads):
+    """Undoes `interleaved`."""
+    rows, columns = weight.shape
+    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+
+
+def heads_of(name):
+    """By how many heads the rows of a parameter are rotated, or 0."""
+    return network.HEADS if "q_proj" in name else network.KEY_HEADS if "k_proj" in name else 0
+
+
+def read(path):
+    """The state of a `Planner` from a GGUF that `main` wrote."""
+    stored = {it.name: gguf.quants.dequantize(it.data, it.tensor_type) for it in gguf.GGUFReader(path).tensors}
+    layers = 1 + max(int(name.split(".")[1]) for name in stored if name.startswith("blk."))
+    state = {}
+    for name in network.Planner(layers, 1).state_dict():
+        value = stored[gguf_name(name)].astype(np.float32)
+        state[name] = torch.from_numpy(np.ascontiguousarray(halved(value, heads_of(name)) if heads_of(name) else value))
+    return state
 
 
 def main():
@@ -64,7 +84,7 @@ def main():
     writer.add_rope_dimension_count(network.HEAD_WIDTH)
     writer.add_layer_norm_rms_eps(network.NORM_EPSILON)
     writer.add_vocab_size(size)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q5_0)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
@@ -78,12 +98,12 @@ def main():
     writer.add_add_bos_token(False)
     writer.add_add_space_prefix(False)
     for key, value in state.items():
-        if key.endswith(("q_proj.weight", "k_proj.weight")):
-            value = interleaved(value, network.HEADS if "q_proj" in key else network.KEY_HEADS)
+        if heads_of(key):
+            value = interleaved(value, heads_of(key))
         if value.ndim == 1:
             writer.add_tensor(gguf_name(key), value.astype(np.float32))
             continue
-        kind = FORMATS[gguf_name(key).split(".")[-2]]
+        kind = quantize.kind_of(key)
         writer.add_tensor(gguf_name(key), gguf.quants.quantize(np.ascontiguousarray(value), kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

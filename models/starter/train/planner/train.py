@@ -1,6 +1,6 @@
 """Fine-tunes some layers of SmolLM2-135M-Instruct to write briefs.
 
-    python train.py WORK MINUTES [--resume] [--rate R]
+    python train.py WORK MINUTES [--resume | --from PLANNER.gguf] [--rate R]
 
 WORK holds `base.safetensors` and `tokenizer.json` (base.py makes them); checkpoints go there. The learning rate falls
 to nothing over MINUTES, so that a slow or busy machine ends in time. Muon for the matrices, Adam for the rest.
@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+import export
 import generate
 import model as network
+import quantize
 import tokens
 
 LAYERS = [0, 1, 2, 8, 15, 19, 20, 24, 27, 29]
@@ -108,6 +110,8 @@ def main():
     parser.add_argument("work", type=Path)
     parser.add_argument("minutes", type=float)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--from", dest="start", type=Path, help="weights of a planner that export.py wrote")
+    parser.add_argument("--seed", type=int, default=1000, help="of the first pool of pairs")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--name", default="planner")
     parser.add_argument("--from-nothing", action="store_true", help="random weights instead of SmolLM2's, for comparison")
@@ -122,7 +126,9 @@ def main():
     if options.from_nothing:
         for parameter in model.parameters():
             parameter.data = torch.randn_like(parameter) * 0.02 if parameter.ndim == 2 else torch.ones_like(parameter)
-    seed, checkpoint = 1000, options.work / f"{options.name}.safetensors"
+    if options.start:
+        model.load_state_dict(export.read(options.start))
+    seed, checkpoint = options.seed, options.work / f"{options.name}.safetensors"
     if options.resume:
         model.load_state_dict(load_file(checkpoint))
         seed = int((options.work / f"{options.name}.seed").read_text()) + 1
@@ -134,11 +140,12 @@ def main():
     began, mean, step = time.time(), None, 0
     for seed, table, rows, columns, weights in batches(tokenizer, seed):
         progress = max((time.time() - began) / (60 * options.minutes), step / options.steps)
-        rate = options.rate * min(1, (step + 1) / (8 if options.resume else 40)) * max(0.0, 1 - progress)
-        loss = F.cross_entropy(scores(model, table, rows, columns), table[rows, columns], reduction="none")
-        loss = (loss * weights).sum() / weights.sum()
-        model.zero_grad()
-        loss.backward()
+        rate = options.rate * min(1, (step + 1) / (8 if options.resume or options.start else 40)) * max(0.0, 1 - progress)
+        with quantize.stored(model):
+            loss = F.cross_entropy(scores(model, table, rows, columns), table[rows, columns], reduction="none")
+            loss = (loss * weights).sum() / weights.sum()
+            model.zero_grad()
+            loss.backward()
         muon.step(rate)
         for group in adam.param_groups:
             group["lr"] = rate * 0.5
@@ -152,7 +159,8 @@ def main():
         if step % 20 == 0:
             print(f"{step} steps, {time.time() - began:.0f} s, loss {mean:.4f}, rate {rate:.2e}", flush=True)
         if step % options.every == 0 or progress >= 1:
-            print(f"  held out exact: {exact_share(average, tokenizer, held_out):.3f}", flush=True)
+            with quantize.stored(average):
+                print(f"  held out exact: {exact_share(average, tokenizer, held_out):.3f}", flush=True)
             save_file({name: value.contiguous() for name, value in average.state_dict().items()}, checkpoint)
             (options.work / f"{options.name}.seed").write_text(str(seed))
         if progress >= 1:
