@@ -49,9 +49,9 @@ pub struct Options {
     pub canvases: Vec<Canvas>,
     /// The least that must be seen of everybody.
     pub minimum: MinimumBox,
-    /// The nouns that the painter shows from head to foot, where it shows all others from the waist up, whatever is asked for;
-    /// `None` where it can do both.
-    pub figures: Option<Vec<String>>,
+    /// The nouns whose people the painter draws as narrow as somebody who stands, where all others are as wide as seen from the
+    /// waist up, whatever is asked for; `None` where it can do both.
+    pub narrow: Option<Vec<String>>,
 }
 
 /// The least that must be seen of a box, in pixels: the caller takes one cell of the deepest
@@ -104,9 +104,9 @@ pub fn arrange(plan: &ScenePlan, options: &Options) -> Result<Layout, LayoutErro
 
 /// How much of everybody is seen: as the brief says, where the painter can.
 fn shot(plan: &ScenePlan, options: &Options) -> Shot {
-    let figure = |figures: &[String]| plan.subjects.iter().any(|it| figures.contains(&it.noun));
-    match &options.figures {
-        Some(figures) if !figure(figures) => Shot::Waist,
+    let anybody = |narrow: &[String]| plan.subjects.iter().any(|it| narrow.contains(&it.noun));
+    match &options.narrow {
+        Some(narrow) if !anybody(narrow) => Shot::Waist,
         Some(_) | None => plan.brief.shot,
     }
 }

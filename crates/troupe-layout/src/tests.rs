@@ -76,7 +76,7 @@ fn canvases(sizes: &[(u32, u32)]) -> Vec<Canvas> {
 }
 
 fn options(formation: Formation, sizes: &[(u32, u32)], minimum: MinimumBox) -> Options {
-    Options { formation, canvases: canvases(sizes), minimum, figures: None }
+    Options { formation, canvases: canvases(sizes), minimum, narrow: None }
 }
 
 fn starter(formation: Formation) -> Options {

@@ -91,7 +91,7 @@ impl Room {
             formation: studio.config.layout.formation,
             canvases,
             minimum: MinimumBox { width: cell.width, height: cell.height },
-            figures: model.figures(),
+            narrow: model.narrow(),
         }))
     }
 

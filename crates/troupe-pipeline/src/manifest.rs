@@ -60,9 +60,10 @@ pub struct Entry {
     /// Nouns that a painter has seen; empty where that isn't known.
     #[serde(default)]
     pub knows: Vec<String>,
-    /// The nouns that a painter shows from head to foot, where it shows all others from the waist up; absent where it can do both.
+    /// The nouns whose people a painter draws as narrow as somebody who stands, where all others are as wide as seen from the waist
+    /// up; absent where it can do both.
     #[serde(default)]
-    pub figures: Option<Vec<String>>,
+    pub narrow: Option<Vec<String>>,
     /// The painters, by name, whose pictures a judge was made for; empty where that isn't known.
     #[serde(default)]
     pub painters: Vec<String>,

@@ -180,19 +180,19 @@ fn people_alone_in_a_picture_are_as_tall_as_any() {
 }
 
 #[test]
-fn a_painter_of_busts_shows_figures_only_of_whom_it_has_them() {
-    let with = |shot: Shot, figures: Option<&[&str]>| {
+fn a_painter_of_wide_people_gets_narrow_boxes_only_for_whom_it_draws_narrow() {
+    let with = |shot: Shot, narrow: Option<&[&str]>| {
         let plan = plan(&[1.0; 3], Formation::Row, shot);
         let mut options = starter(Formation::Auto);
-        options.figures = figures.map(|it| it.iter().map(|&noun| noun.to_owned()).collect());
+        options.narrow = narrow.map(|it| it.iter().map(|&noun| noun.to_owned()).collect());
         arrange(&plan, &options).unwrap().subjects
     };
-    let (busts, figures) = (with(Shot::Waist, None), with(Shot::FullBody, None));
-    assert_ne!(busts, figures);
+    let (wide, narrow) = (with(Shot::Waist, None), with(Shot::FullBody, None));
+    assert_ne!(wide, narrow);
     let noun = plan(&[1.0], Formation::Row, Shot::FullBody).subjects[0].noun.clone();
-    assert_eq!(with(Shot::FullBody, Some(&["runner"])), busts);
-    assert_eq!(with(Shot::FullBody, Some(&["runner", &noun])), figures);
-    assert_eq!(with(Shot::Waist, Some(&[&noun])), busts);
+    assert_eq!(with(Shot::FullBody, Some(&["runner"])), wide);
+    assert_eq!(with(Shot::FullBody, Some(&["runner", &noun])), narrow);
+    assert_eq!(with(Shot::Waist, Some(&[&noun])), wide);
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub(super) fn check_offers(statures: &[f64], options: &Options, offers: &NoRoom)
         let statures: Vec<f64> = statures.iter().copied().cycle().take(people).collect();
         let plan = plan(&statures, Formation::Auto, Shot::Waist);
         let canvases = canvases.to_vec();
-        arrange(&plan, &Options { formation, canvases, minimum: options.minimum, figures: None })
+        arrange(&plan, &Options { formation, canvases, minimum: options.minimum, narrow: None })
     };
     assert_eq!(offers.people, statures.len());
     assert!(offers.most < offers.people, "{offers}");

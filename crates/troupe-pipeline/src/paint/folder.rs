@@ -136,9 +136,9 @@ impl ModelFolder {
         self.found.entry.as_ref().map(|entry| entry.knows.clone()).unwrap_or_default()
     }
 
-    /// The nouns that the model shows from head to foot, if it shows all others from the waist up.
-    pub fn figures(&self) -> Option<Vec<String>> {
-        self.found.entry.as_ref()?.figures.clone()
+    /// The nouns whose people the model draws narrow, if it draws all others as wide as busts.
+    pub fn narrow(&self) -> Option<Vec<String>> {
+        self.found.entry.as_ref()?.narrow.clone()
     }
 
     /// The model by name and hash; the hash is that of the UNet, or of the checkpoint.
@@ -342,7 +342,7 @@ mod tests {
             prompt: PromptStyle::default(),
             canvases: Vec::new(),
             knows: Vec::new(),
-            figures: None,
+            narrow: None,
             painters: Vec::new(),
         };
         let path = PathBuf::from("mine");
