@@ -17,6 +17,22 @@ class Convolution(nn.Module):
     def forward(self, x):
         return self.norm(self.conv(x))
 
+    @torch.no_grad()
+    def unfold(self, weight, bias):
+        """Takes up what `folded` gave: a norm that changes nothing, until `settle` knows what comes into it."""
+        self.conv.weight.copy_(weight)
+        self.norm.bias.copy_(bias)
+        self.norm.running_var.fill_(1 - self.norm.eps)
+
+    @torch.no_grad()
+    def settle(self, x):
+        """Makes the norm that of these outputs of the convolution, and what comes out of it what it was."""
+        mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+        self.norm.running_mean.copy_(mean)
+        self.norm.running_var.copy_(variance)
+        self.norm.weight.copy_((variance + self.norm.eps).sqrt())
+        self.norm.bias.add_(mean)
+
     def folded(self):
         scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
         return {"weight": self.conv.weight * scale[:, None, None, None], "bias": self.norm.bias - self.norm.running_mean * scale}
@@ -52,6 +68,24 @@ class First(nn.Module):
         x = F.dropout(x, .1, self.training)
         return {name: head(x) for name, head in self.heads.items()}
 
+    @torch.no_grad()
+    def load_exported(self, tensors, x):
+        """Undoes `exported`; what comes into the norms is that of the crops `x`."""
+        places = {f"down.{at}": it for at, it in enumerate(self.down)}
+        places |= {f"blocks.{at}.{side}": getattr(it, side) for at, it in enumerate(self.blocks) for side in ("first", "second")}
+        for name, it in places.items():
+            it.unfold(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+        self.pool.copy_(tensors["pool"])
+        self.heads.load_state_dict({name: tensors[f"heads.{name}"] for name in self.heads.state_dict()})
+        seen, training = {}, self.training
+        hooks = [it.conv.register_forward_hook(lambda _, __, out, it=it: seen.__setitem__(it, out)) for it in places.values()]
+        self.eval()(x)
+        for hook in hooks:
+            hook.remove()
+        for it, out in seen.items():
+            it.settle(out)
+        self.train(training)
+
     def exported(self):
         out = {"pool": self.pool}
         for at, it in enumerate(self.down):
@@ -85,6 +119,9 @@ class Second(nn.Module):
         x = x.permute(0, 2, 3, 1).flatten(1)
         x = F.silu(self.dense(F.dropout(x, .1, self.training)))
         return {name: head(x) for name, head in self.heads.items()}
+
+    def load_exported(self, tensors, _):
+        self.load_state_dict(tensors)
 
     def exported(self):
         return dict(self.state_dict())

@@ -1,9 +1,13 @@
-"""Trains a judge: `python train.py first|second FOLDER STEPS CROPS...`; starts again from the folder's checkpoint."""
+"""Trains a judge: `python train.py first|second FOLDER STEPS [--from JUDGES] [--pace P] CROPS...`.
+
+Starts again from the folder's checkpoint; without one, from nothing, or from the judge that `export.py` wrote into the folder JUDGES.
+"""
+import argparse
 import os
-import sys
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 from crops import HIDDEN, WHO
 from batches import Crops, degraded, moved
@@ -25,7 +29,7 @@ def loss(judged, labels):
     return total / len(WHO)
 
 
-def train(name, folder, steps, paths):
+def train(name, folder, steps, paths, shipped=None, pace=1.):
     network, seed = JUDGES[name]
     torch.manual_seed(seed)
     judge = network(HEADS).to(memory_format=torch.channels_last)
@@ -35,6 +39,9 @@ def train(name, folder, steps, paths):
     chosen = lambda inside: [it for name, it in judge.named_parameters() if (name in inner) == inside]
     optimizers = {RATE: Muon(chosen(True), RATE), REST: torch.optim.AdamW(chosen(False), REST, weight_decay=.01)}
     path, start, left, mean = f"{folder}/{name}.pt", 0, [], None
+    if shipped and not os.path.exists(path):
+        some = torch.randperm(len(crops), generator=generator)[:8 * BATCH]
+        judge.load_exported({key: it.float() for key, it in load_file(f"{shipped}/{name}.safetensors").items()}, crops.inputs(some))
     if os.path.exists(path):
         kept = torch.load(path)
         judge.load_state_dict(kept["judge"])
@@ -55,7 +62,7 @@ def train(name, folder, steps, paths):
         value.backward()
         for rate, it in optimizers.items():
             for group in it.param_groups:
-                group["lr"] = rate * min(1, (step + 1) / WARM) * max(.005, 1 - step / steps)
+                group["lr"] = pace * rate * min(1, (step + 1) / WARM) * max(.005, 1 - step / steps)
             it.step()
         mean = value.item() if mean is None else .98 * mean + .02 * value.item()
         if step % 50 == 49:
@@ -69,5 +76,13 @@ def train(name, folder, steps, paths):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    os.makedirs(sys.argv[2], exist_ok=True)
-    train(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=JUDGES)
+    parser.add_argument("folder")
+    parser.add_argument("steps", type=int)
+    parser.add_argument("crops", nargs="+")
+    parser.add_argument("--from", dest="shipped")
+    parser.add_argument("--pace", type=float, default=1., help="what the rates are multiplied by")
+    options = parser.parse_args()
+    os.makedirs(options.folder, exist_ok=True)
+    train(options.name, options.folder, options.steps, options.crops, options.shipped, options.pace)
