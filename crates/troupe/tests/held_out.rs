@@ -24,13 +24,13 @@ use self::support::{read_json, repository};
 ///
 /// What the shipped planner reaches, less two: another processor adds up in another order.
 const FLOORS: [(&str, usize); 7] = [
-    ("number", 162),
-    ("noun", 149),
-    ("stated", 159),
-    ("activity", 181),
-    ("clothing", 188),
-    ("setting", 163),
-    ("style", 179),
+    ("number", 192),
+    ("noun", 175),
+    ("stated", 174),
+    ("activity", 191),
+    ("clothing", 192),
+    ("setting", 181),
+    ("style", 190),
 ];
 
 struct Silent;
