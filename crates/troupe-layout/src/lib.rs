@@ -104,9 +104,9 @@ pub fn arrange(plan: &ScenePlan, options: &Options) -> Result<Layout, LayoutErro
 
 /// How much of everybody is seen: as the brief says, where the painter can.
 fn shot(plan: &ScenePlan, options: &Options) -> Shot {
-    let anybody = |narrow: &[String]| plan.subjects.iter().any(|it| narrow.contains(&it.noun));
+    let everybody = |narrow: &[String]| plan.subjects.iter().all(|it| narrow.contains(&it.noun));
     match &options.narrow {
-        Some(narrow) if !anybody(narrow) => Shot::Waist,
+        Some(narrow) if !everybody(narrow) => Shot::Waist,
         Some(_) | None => plan.brief.shot,
     }
 }

@@ -9,7 +9,8 @@
 use candle_core::{Device, Tensor};
 use troupe_core::layout::Canvas;
 use troupe_core::region::{BoundingBox, TokenGrid};
-use troupe_sampler::Callbacks;
+use troupe_core::seed::Seed;
+use troupe_sampler::{Callbacks, NoiseSchedule};
 
 use crate::choice::Trial;
 use crate::conditioning::{own_boxes, people};
@@ -17,7 +18,7 @@ use crate::denoiser::{Denoiser, Said, first_steps};
 use crate::noise::NoiseSource;
 use crate::painter::latents_of;
 use crate::repaint::Given;
-use crate::{Job, Painter, Person, RegionSettings, RenderError, Scene, Settings, Watcher};
+use crate::{Job, Noise, Painter, Person, RegionSettings, RenderError, Scene, Settings, Watcher};
 
 /// How far a window reaches beyond each side of the box, as a share of the box's own.
 const MARGIN: f64 = 0.25;
@@ -60,8 +61,8 @@ impl Painter {
     ) -> Result<Apart, RenderError> {
         let Trial { job, said, schedule, given } = trial;
         let (people, settings) = (people(job), job.settings.regions);
-        let before = first_steps(settings.alone, schedule.steps().len());
-        if before == 0 || people.len() < 2 {
+        let before = steps_alone(job, schedule.steps().len());
+        if before == 0 {
             return Ok(Apart::default());
         }
         let grid = latents_of(job.canvas);
@@ -76,7 +77,9 @@ impl Painter {
                 let own = Tensor::from_vec(own, (1, grid.height, grid.width, 1), &Device::Cpu)?;
                 match given {
                     Given::Kept(kept) => window.of(&kept.only_anew(&own)?),
-                    Given::Beside(_) | Given::Nothing => window.of(&own),
+                    // The first of what is beside the latents is what is painted anew.
+                    Given::Beside(beside) => window.of(&(own * beside.narrow(3, 0, 1)?)?),
+                    Given::Nothing => window.of(&own),
                 }
             };
             if part(&in_boxes)?.max_all()?.to_scalar::<f32>()? == 0.0 {
@@ -102,7 +105,7 @@ impl Painter {
                     denoise: &mut |latents, timestep| {
                         denoiser.output(latents, timestep, step_now.get())
                     },
-                    step_noise: &mut |step| window.of(&source.step(step)?),
+                    step_noise: &mut |step| window.of(&source.step_before(step)?),
                     before_step: &mut |step, latents| {
                         step_now.set(step);
                         watcher.trial()?;
@@ -121,7 +124,8 @@ impl Painter {
         let halvings = self.unet_config.levels.len().saturating_sub(1);
         let cell = 1_usize.checked_shl(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(1);
         let edges = bounds.edges();
-        let least = self.side >> 1;
+        // Nor less than a canvas may have.
+        let least = (self.side >> 1).max(8);
         let (left, width) = span(edges.left, edges.right, grid.width, (cell, least));
         let (top, height) = span(edges.top, edges.bottom, grid.height, (cell, least));
         Window { top, left, grid: TokenGrid { height, width } }
@@ -139,6 +143,10 @@ fn taken(
     let mut taken = in_boxes.to_vec();
     let mut nearest = vec![f64::INFINITY; taken.len()];
     for (index, (person, window)) in people.iter().zip(windows).enumerate() {
+        // Of whom nothing is seen, nothing is around.
+        if !in_boxes.contains(&Some(index)) {
+            continue;
+        }
         let edges = person.bounds.edges();
         for row in window.top..window.top + window.grid.height {
             let y = beyond(row, (edges.top, edges.bottom), grid.height);
@@ -198,13 +206,18 @@ impl Window {
         let canvas = Canvas::new(side(self.grid.width), side(self.grid.height))
             .map_err(|error| inside(error.to_string()))?;
         let bounds = self.bounds(person.bounds, latents_of(job.canvas))?;
-        let regions = RegionSettings { isolate: 0.0, outline: 0.0, ..job.settings.regions };
+        let settings = job.settings.regions;
+        // A share of the window's shorter side that is as wide as the picture's.
+        let shorter = |canvas: Canvas| f64::from(canvas.width().min(canvas.height()));
+        let feather = settings.feather * shorter(job.canvas) / shorter(canvas);
+        let regions = RegionSettings { isolate: 0.0, outline: 0.0, feather, ..settings };
         Ok(Job {
             canvas,
             scene: Scene::Group { base, people: vec![Person { bounds, ..person.clone() }] },
             negative: job.negative.clone(),
             settings: Settings { regions, ..job.settings },
-            noise: job.noise.clone(),
+            // It is cut out of the picture's.
+            noise: Noise::Seeded(Seed(0)),
         })
     }
 
@@ -222,7 +235,34 @@ impl Window {
     }
 }
 
+/// In how many of the first steps each of several people is painted alone: all but the last at most, unless it is to be in all.
+pub(crate) fn steps_alone(job: &Job, steps: usize) -> usize {
+    let share = job.settings.regions.alone;
+    if people(job).len() < 2 {
+        return 0;
+    }
+    let most = if share < 1.0 { steps.saturating_sub(1) } else { steps };
+    first_steps(share, steps).min(most)
+}
+
 impl Apart {
+    /// The steps from `first` on, in two parts where people are put into the picture between them: a sampler that remembers
+    /// the steps before would go on from a picture without them.
+    pub(crate) fn parts(
+        &self,
+        steps: NoiseSchedule,
+        first: usize,
+    ) -> impl Iterator<Item = (NoiseSchedule, usize)> {
+        let all = steps.steps().len();
+        let parts = if self.each.is_empty() || all <= self.before {
+            [Some((steps, first)), None]
+        } else {
+            let then = (steps.last(all - self.before), first + self.before);
+            [Some((steps.first(self.before), first)), Some(then)]
+        };
+        parts.into_iter().flatten()
+    }
+
     /// Latents as they enter a step, with the people in them if it is the one.
     ///
     /// Shape `(1, height, width, channels)` → the same.
@@ -236,13 +276,9 @@ impl Apart {
             let mixed =
                 (own.broadcast_mul(mask)? + there.broadcast_mul(&mask.affine(-1.0, 1.0)?)?)?;
             let Window { top, left, grid } = *window;
-            let (_, height, width, channels) = latents.dims4()?;
-            let rows = (0..1, top..top + grid.height, left..left + grid.width, 0..channels);
-            debug_assert!(
-                rows.1.end <= height && rows.2.end <= width,
-                "a window is in the picture"
-            );
-            latents = latents.slice_assign(&[rows.0, rows.1, rows.2, rows.3], &mixed)?;
+            let (rows, columns) = (top..top + grid.height, left..left + grid.width);
+            let channels = 0..latents.dim(3)?;
+            latents = latents.slice_assign(&[0..1, rows, columns, channels], &mixed)?;
         }
         Ok(latents)
     }

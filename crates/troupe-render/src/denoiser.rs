@@ -7,8 +7,9 @@ use troupe_core::region::TokenGrid;
 use troupe_models::unet::{Isolation, PreparedContext, Probe, UNet, Wanted};
 use troupe_sampler::{NoiseSchedule, Step, rescale_guidance};
 
+use crate::alone::steps_alone;
 use crate::composition::{Composition, Noised};
-use crate::conditioning::{guided, own_boxes, people, regions};
+use crate::conditioning::{own_boxes, people, regions};
 use crate::outline::Outlines;
 use crate::painter::{finite, latents_of};
 use crate::repaint::Given;
@@ -68,7 +69,9 @@ impl<'a> Denoiser<'a> {
     ) -> Result<Self, RenderError> {
         let settings = job.settings.regions;
         let refined = 0.0 < settings.outline && !people(job).is_empty();
-        let after = first_steps(settings.outline, schedule.steps().len()).max(1);
+        // Who is painted alone first is in the picture only after that.
+        let together = steps_alone(job, schedule.steps().len()) + 1;
+        let after = first_steps(settings.outline, schedule.steps().len()).max(together);
         Ok(Self {
             unet: painter.unet()?,
             job,
@@ -76,7 +79,7 @@ impl<'a> Denoiser<'a> {
             schedule,
             noise,
             given,
-            guidance: Guidance::new(job, latents_of(job.canvas))?,
+            guidance: Guidance::new(job, said.context.rows(), latents_of(job.canvas))?,
             outline: refined.then_some(after),
             outlines: None,
             told: None,
@@ -193,9 +196,10 @@ impl<'a> Denoiser<'a> {
 }
 
 impl Guidance {
-    fn new(job: &Job, grid: TokenGrid) -> Result<Self, RenderError> {
+    /// For a network that is asked in so many rows: the prompts alone, or without them too.
+    fn new(job: &Job, rows: usize, grid: TokenGrid) -> Result<Self, RenderError> {
         let (people, everywhere) = (people(job), job.settings.guidance);
-        if !guided(job) {
+        if rows < 2 {
             return Ok(Self::None);
         }
         if people.iter().all(|person| person.guidance.is_none()) {

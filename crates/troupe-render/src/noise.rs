@@ -27,7 +27,7 @@ pub(crate) struct NoiseSource<'a> {
     /// How many steps there will be.
     steps: usize,
     torch: Option<TorchCpuGenerator>,
-    /// What torch's generator has drawn for the steps, so that it can be asked for again.
+    /// What torch's generator has drawn for steps that will be asked for again.
     drawn: BTreeMap<usize, Vec<f32>>,
 }
 
@@ -55,21 +55,26 @@ impl<'a> NoiseSource<'a> {
         self.channels_last(values)
     }
 
-    /// What a step adds, the same whenever it is asked for; torch's generator draws in the order in which steps are first
-    /// asked for.
+    /// The same as [`step`](Self::step), which will be asked for it too, or again by this.
+    pub(crate) fn step_before(&mut self, step: usize) -> Result<Tensor, RenderError> {
+        if self.torch.is_some() && !self.drawn.contains_key(&step) {
+            let drawn = self.torch();
+            self.drawn.insert(step, drawn);
+        }
+        match self.drawn.get(&step) {
+            Some(drawn) => self.channels_last(drawn.clone()),
+            None => self.step(step),
+        }
+    }
+
+    /// What a step adds. Torch's generator draws in the order in which steps are asked for.
     ///
     /// Shape `(1, height, width, channels)`.
     pub(crate) fn step(&mut self, step: usize) -> Result<Tensor, RenderError> {
         let count = self.count();
         let values = match self.noise {
             Noise::Seeded(seed) => seed.stream(&format!("noise/step/{step}")).normals(count),
-            Noise::TorchCpu(_) => {
-                if !self.drawn.contains_key(&step) {
-                    let drawn = self.torch();
-                    self.drawn.insert(step, drawn);
-                }
-                self.drawn.get(&step).cloned().unwrap_or_default()
-            }
+            Noise::TorchCpu(_) => self.drawn.remove(&step).unwrap_or_else(|| self.torch()),
             Noise::Given { steps: given, .. } => {
                 let wanted = [self.steps, self.channels, self.grid.height, self.grid.width];
                 let none = Tensor4 { shape: [0; 4], values: Vec::new() };
@@ -124,9 +129,11 @@ mod tests {
         let mut source = NoiseSource::new(&noise, 4, GRID, 3);
         let mut generator = TorchCpuGenerator::new(7);
         assert_eq!(channels_first(&source.initial().unwrap()), generator.normals(24));
-        let first = channels_first(&source.step(0).unwrap());
-        assert_eq!(first, generator.normals(24));
-        assert_eq!(channels_first(&source.step(0).unwrap()), first, "asked for again");
+        let first = generator.normals(24);
+        for _ in 0..2 {
+            assert_eq!(channels_first(&source.step_before(0).unwrap()), first);
+        }
+        assert_eq!(channels_first(&source.step(0).unwrap()), first, "asked for before");
         assert_eq!(channels_first(&source.step(1).unwrap()), generator.normals(24));
     }
 

@@ -45,7 +45,7 @@ pub struct Painter {
     vae_weights: Weights,
     /// Whether the UNet is given a picture to change, beside the latents.
     pub(crate) inpaints: bool,
-    /// The side of the latents on which the UNet was trained; 0 where it doesn't say.
+    /// The side of the latents on which the UNet was trained.
     pub(crate) side: usize,
     pub(crate) tiles: Option<Tiles>,
 }
@@ -62,8 +62,8 @@ impl Painter {
         loras: Loras<'_>,
     ) -> Result<(Self, Vec<Applied>), RenderError> {
         let scheduler = SchedulerConfig::parse(files.scheduler)?;
-        let side = UNetConfig::sample_size(files.unet_config).unwrap_or(0);
         let unet_config = UNetConfig::from_json(files.unet_config)?;
+        let side = trained_side(files.unet_config, &unet_config);
         let vae_config = VaeConfig::from_json(files.vae_config)?;
         let latents = vae_config.latent_channels();
         // An inpainting model is also given a mask and the masked picture.
@@ -179,22 +179,25 @@ impl Painter {
             }
             Given::Kept(_) | Given::Beside(_) | Given::Nothing => Ok(latents),
         };
-        let latents = taken.sample_from::<RenderError>(
-            entering,
-            Callbacks {
-                denoise: &mut |latents, timestep| {
-                    denoiser.output(latents, timestep, step_now.get())
+        let mut latents = entering;
+        for (part, first) in apart.parts(taken, first) {
+            latents = part.sample_from::<RenderError>(
+                latents,
+                Callbacks {
+                    denoise: &mut |latents, timestep| {
+                        denoiser.output(latents, timestep, step_now.get())
+                    },
+                    step_noise: &mut |step| source.step(first + step),
+                    before_step: &mut |step, latents| {
+                        let step = first + step;
+                        step_now.set(step);
+                        let latents = kept(apart.put(latents, step)?, step)?;
+                        watcher.step(step, steps, &|| channels_first(&latents))?;
+                        Ok(latents)
+                    },
                 },
-                step_noise: &mut |step| source.step(first + step),
-                before_step: &mut |step, latents| {
-                    let step = first + step;
-                    step_now.set(step);
-                    let latents = kept(apart.put(latents, step)?, step)?;
-                    watcher.step(step, steps, &|| channels_first(&latents))?;
-                    Ok(latents)
-                },
-            },
-        )?;
+            )?;
+        }
         let latents = kept(apart.put(latents, steps)?, steps)?;
         finite(&latents, || format!("what is left after the last step of {steps}"))?;
         watcher.step(steps, steps, &|| channels_first(&latents))?;
@@ -247,6 +250,12 @@ pub fn canvases(unet_config: &str, vae_config: TextFile<'_>) -> Result<Vec<Canva
         }
     };
     Ok(sizes.into_iter().filter_map(|(width, height)| Canvas::new(width, height).ok()).collect())
+}
+
+/// The side of the latents on which a UNet was trained: what it says, or else that of its family.
+fn trained_side(text: &str, config: &UNetConfig) -> usize {
+    let of_family = if config.addition.is_some() { 128 } else { 64 };
+    UNetConfig::sample_size(text).unwrap_or(of_family)
 }
 
 /// The tiles in which a picture is decoded; of 0 pixels, none.

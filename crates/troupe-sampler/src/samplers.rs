@@ -76,7 +76,7 @@ impl NoiseSchedule {
             Sampler::Ddpm => ddim::ddim(latents, steps, 1.0, network),
             Sampler::Euler => euler::euler(latents, steps, 0.0, network),
             Sampler::EulerAncestral => euler::euler(latents, steps, 1.0, network),
-            Sampler::Heun => euler::heun(latents, steps, network),
+            Sampler::Heun => euler::heun(latents, (steps, self.ahead), network),
             Sampler::DpmPlusPlus2M => dpm_solver::dpm_plus_plus_2m(latents, steps, 0.0, network),
             Sampler::DpmPlusPlus2MSde => dpm_solver::dpm_plus_plus_2m(latents, steps, 1.0, network),
             Sampler::UniPc => unipc::unipc(latents, steps, network),

@@ -55,6 +55,8 @@ pub struct NoiseSchedule {
     // the next step or, after the last one of all (`first` leaves those out), 0. Only the first sigma of DDIM, DDPM and LCM may be
     // infinite, and not where the network predicts the noise.
     pub(crate) steps: Vec<Step>,
+    /// The step after the last, where [`first`](Self::first) left it out: Heun's method looks there.
+    pub(crate) ahead: Option<Step>,
 }
 
 /// One step down the noise levels; one pass through the network, with Heun's method two.
@@ -171,7 +173,15 @@ impl NoiseSchedule {
         };
         let prediction_type = config.prediction_type;
         let timestep_scaling = config.timestep_scaling;
-        Ok(Self { sampler, prediction_type, eta, timestep_scaling, initial_sigma, steps })
+        Ok(Self {
+            sampler,
+            prediction_type,
+            eta,
+            timestep_scaling,
+            initial_sigma,
+            steps,
+            ahead: None,
+        })
     }
 
     /// The steps in their order.
@@ -183,7 +193,8 @@ impl NoiseSchedule {
     #[must_use]
     pub fn first(&self, count: usize) -> Self {
         let last = count.clamp(1, self.steps.len());
-        Self { steps: self.steps[..last].to_vec(), ..self.clone() }
+        let ahead = self.steps.get(last).copied().or(self.ahead);
+        Self { steps: self.steps[..last].to_vec(), ahead, ..self.clone() }
     }
 
     /// The last steps of it, at least one: for latents that begin with less noise.

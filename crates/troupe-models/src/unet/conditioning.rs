@@ -187,7 +187,8 @@ impl PreparedContext {
     }
 
     /// What is said of the scene and of one region, for latents of another size. Until it is told where that region is
-    /// ([`with_maps`](Self::with_maps), with one), only the scene's prompt is heard.
+    /// ([`with_maps`](Self::with_maps), with one), only the scene's prompt is heard. What is added to the timestep stays, sizes
+    /// of the whole picture included.
     ///
     /// # Errors
     ///

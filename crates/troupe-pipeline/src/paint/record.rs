@@ -1,6 +1,8 @@
 //! What a picture says of itself, so that it can be painted again.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use troupe_core::document::Document;
 use troupe_core::layout::{Canvas, Layout};
 use troupe_core::plan::LoraTag;
@@ -26,6 +28,7 @@ pub struct PictureRecord {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noise_given: bool,
     /// The resolved `[paint]`, with names where it had paths.
+    #[serde(deserialize_with = "as_painted")]
     pub paint: PaintConfig,
     /// The model, and its hash.
     pub model: Hashed,
@@ -61,6 +64,15 @@ pub struct Repainted {
     /// With how much of the steps, and so of the noise, above 0 to 1.
     #[serde(default = "whole", skip_serializing_if = "is_whole")]
     pub strength: f64,
+}
+
+/// A configuration that says nothing of steps in which people are alone is of a picture that was painted without.
+fn as_painted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PaintConfig, D::Error> {
+    let mut paint = Value::deserialize(deserializer)?;
+    if let Some(Value::Object(regions)) = paint.get_mut("regions") {
+        regions.entry("alone").or_insert_with(|| 0.0.into());
+    }
+    PaintConfig::deserialize(paint).map_err(D::Error::custom)
 }
 
 /// The strength of a repainting that says none: what was there is forgotten.

@@ -29,22 +29,23 @@ pub(super) fn euler<E: From<candle_core::Error>>(
 }
 
 /// Algorithm 2 of Karras et al. 2022 (arXiv:2206.00364) without churn: the slope is the mean of that
-/// before the step and that after it. The last step, which ends without noise, is Euler's.
+/// before the step and that after it. The last step, which ends without noise, is Euler's; it is `ahead` of the others where they
+/// were taken from more.
 pub(super) fn heun<E: From<candle_core::Error>>(
     mut x: Tensor,
-    steps: &[Step],
+    (steps, ahead): (&[Step], Option<Step>),
     mut network: Network<'_, E>,
 ) -> Result<Tensor, E> {
     for (index, step) in steps.iter().enumerate() {
         x = (network.callbacks.before_step)(index, x)?;
         let denoised = network.denoise(&x, step)?;
-        let ahead = go(&x, &denoised, step.sigma, step.sigma_next)?;
-        let Some(next) = steps.get(index + 1) else { return Ok(ahead) };
-        let denoised_ahead = network.denoise(&ahead, next)?;
-        // The slope at the begin, (x − denoised) / σ, is (ahead − denoised) / σ_next too.
+        let there = go(&x, &denoised, step.sigma, step.sigma_next)?;
+        let Some(next) = steps.get(index + 1).copied().or(ahead) else { return Ok(there) };
+        let denoised_ahead = network.denoise(&there, &next)?;
+        // The slope at the begin, (x − denoised) / σ, is (there − denoised) / σ_next too.
         let correction = sum((1.0, &denoised_ahead), (-1.0, &denoised))?;
         let weight = (step.sigma - step.sigma_next) / (2.0 * step.sigma_next);
-        x = sum((1.0, &ahead), (weight, &correction))?;
+        x = sum((1.0, &there), (weight, &correction))?;
     }
     Ok(x)
 }
