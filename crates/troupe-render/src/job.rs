@@ -218,7 +218,7 @@ pub trait Watcher {
         latents: &dyn Fn() -> Result<Tensor4, RenderError>,
     ) -> Result<(), RenderError>;
 
-    /// Before a step that is only a trial of some noise.
+    /// Before a step that isn't one of the whole picture: a trial of some noise, or of somebody alone.
     ///
     /// # Errors
     ///

@@ -230,6 +230,39 @@ fn who_is_painted_alone_is_what_a_picture_of_one_would_be() {
     }
 }
 
+/// Who is put in is what goes on, whatever a sampler remembers of the steps before.
+#[test]
+fn nothing_of_the_picture_without_them_is_left_where_people_are_put_in() {
+    let painter = painter();
+    for sampler in Sampler::ALL {
+        // Together these boxes are the whole picture. Isolation is over when both are put in, and windows have none.
+        let with = |isolate: f64, alone: f64| {
+            let people = vec![person("a woman", 0.0, 0.5), person("a man", 0.5, 1.0)];
+            let mut job = job(Scene::Group { base: "two people".to_owned(), people });
+            job.settings.sampling = SamplingOptions::new(sampler, Schedule::Uniform, 4);
+            job.settings.regions.isolate = isolate;
+            job.settings.regions.alone = alone;
+            latents(&painter, &job)
+        };
+        assert_ne!(with(0.5, 0.0), with(0.0, 0.0), "{sampler:?}");
+        assert_eq!(with(0.5, 0.5), with(0.0, 0.5), "{sampler:?}");
+        assert_ne!(with(0.5, 0.5), with(0.5, 0.0), "{sampler:?}");
+    }
+}
+
+#[test]
+fn of_two_one_may_be_guided_and_both_painted_alone() {
+    let painter = painter();
+    let mut job = all_alone(two());
+    job.settings.guidance = 1.0;
+    let unguided = latents(&painter, &job);
+    let Scene::Group { people, .. } = &mut job.scene else { panic!("two are a group") };
+    people[1].guidance = Some(3.0);
+    let found = latents(&painter, &job);
+    assert!(relative_error(&columns(&found, 1..5), &columns(&unguided, 1..5)) < 1e-5);
+    assert!(1e-3 < relative_error(&columns(&found, 6..11), &columns(&unguided, 6..11)));
+}
+
 #[test]
 fn a_window_has_the_pictures_noise_at_its_place() {
     let painter = painter();

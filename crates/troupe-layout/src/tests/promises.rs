@@ -193,6 +193,13 @@ fn a_painter_of_wide_people_gets_narrow_boxes_only_for_whom_it_draws_narrow() {
     assert_eq!(with(Shot::FullBody, Some(&["runner"])), wide);
     assert_eq!(with(Shot::FullBody, Some(&["runner", &noun])), narrow);
     assert_eq!(with(Shot::Waist, Some(&[&noun])), wide);
+    // One who is drawn wide wants wide boxes for everybody.
+    let mut mixed = plan(&[1.0; 3], Formation::Row, Shot::FullBody);
+    mixed.subjects[1].noun = "runner".to_owned();
+    let mut options = starter(Formation::Auto);
+    options.narrow = Some(vec![noun]);
+    let bounds = |it: Vec<Placement>| it.into_iter().map(|it| it.bounds).collect::<Vec<_>>();
+    assert_eq!(bounds(arrange(&mixed, &options).unwrap().subjects), bounds(wide));
 }
 
 #[test]

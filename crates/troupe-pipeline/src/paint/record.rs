@@ -197,3 +197,28 @@ impl Repainted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Record {
+        #[serde(deserialize_with = "as_painted")]
+        paint: PaintConfig,
+    }
+
+    #[test]
+    fn a_picture_that_says_nothing_of_steps_alone_had_none() {
+        let mut paint = json!(PaintConfig::default());
+        let read = |paint: &Value| -> PaintConfig {
+            serde_json::from_value::<Record>(json!({ "paint": paint })).unwrap().paint
+        };
+        assert_eq!(read(&paint), PaintConfig::default());
+        paint["regions"].as_object_mut().unwrap().remove("alone");
+        let found = read(&paint);
+        assert!(found.regions.alone == 0.0 && PaintConfig::default().regions.alone != 0.0);
+    }
+}
