@@ -4,7 +4,7 @@
     python evaluate.py MODEL.gguf dev|groups|made|held_out|others [COUNT]
 
 `dev` are the prompts of dev.py, `groups` the twenty of `prompts/groups/`, `made` fresh ones of the generator, `held_out` the
-200 of `tests/prompts/held_out.json` and `others` the 160 of others.json, by which nothing is chosen. Capitals, white space and an article before a value don't
+200 of `tests/prompts/held_out.json` and `others` the 160 of `tests/prompts/others.json`, by which nothing is chosen. Capitals, white space and an article before a value don't
 count. Failures are printed part by part, each with what was wanted and what was read.
 """
 import json
@@ -68,7 +68,7 @@ def cases(which, count):
     if which == "made":
         import generate
         return [generate.pair(random.Random(9_000_000 + index)) for index in range(count)]
-    files = {"held_out": words.REPOSITORY / "tests/prompts/held_out.json", "others": Path(__file__).with_name("others.json")}
+    files = {"held_out": words.REPOSITORY / "tests/prompts/held_out.json", "others": words.REPOSITORY / "tests/prompts/others.json"}
     if which in files:
         return [(entry["prompt"], entry["brief"]) for entry in json.loads(files[which].read_text())]
     known = json.loads((words.REPOSITORY / "tests/prompts/groups.json").read_text())
