@@ -151,11 +151,11 @@ fn of_several_noises_one_is_chosen_and_the_same_each_time() {
         given
     };
     assert_eq!(latents(&painter, &given(4)), latents(&painter, &given(1)));
-    painter.paint(&given(4), &mut NoTrials).unwrap();
+    painter.paint(&given(4), &mut no_trials()).unwrap();
     // Else whoever watches may stop it, before any step is painted.
     let mut tries = job(two());
     tries.settings.regions.noises = 2;
-    let error = painter.paint(&tries, &mut NoTrials).unwrap_err();
+    let error = painter.paint(&tries, &mut no_trials()).unwrap_err();
     assert!(matches!(error, RenderError::Stopped(_)), "{error}");
 }
 
@@ -192,7 +192,7 @@ fn blobs_lie_under_the_noise_of_a_whole_picture() {
     // Whoever watches may stop it.
     let mut tries = job(two());
     tries.settings.regions.blobs = 1.0;
-    let error = painter.paint(&tries, &mut NoTrials).unwrap_err();
+    let error = painter.paint(&tries, &mut no_trials()).unwrap_err();
     assert!(matches!(error, RenderError::Stopped(_)), "{error}");
 }
 
@@ -294,7 +294,7 @@ fn one_person_is_not_painted_alone_first_and_whoever_watches_may_stop_it() {
     let mut one = all_alone(of(alone()).scene);
     assert_eq!(latents(&painter, &one), latents(&painter, &of(alone())));
     one.scene = two();
-    let error = painter.paint(&one, &mut NoTrials).unwrap_err();
+    let error = painter.paint(&one, &mut no_trials()).unwrap_err();
     assert!(matches!(error, RenderError::Stopped(_)), "{error}");
 }
 
@@ -306,15 +306,22 @@ fn only_who_is_painted_anew_is_painted_alone() {
         let anew = (0..pixels).map(|pixel| anew.contains(&(pixel % 96))).collect();
         let rgb = vec![90; 3 * pixels];
         let picture = Repaint { rgb, anew, feather: 0, strength: 1.0 };
-        let mut count = Trials(0);
+        let mut count = Trials { seen: 0, most: usize::MAX };
         painter.repaint(&all_alone(two()), &picture, &mut count).unwrap();
-        count.0
+        count.seen
     };
     assert_eq!([trials(8..32), trials(56..80), trials(0..96)], [4, 4, 8]);
 }
 
-/// Counts trials.
-struct Trials(usize);
+fn no_trials() -> Trials {
+    Trials { seen: 0, most: 0 }
+}
+
+/// Counts trials, and stops at the one that is too many.
+struct Trials {
+    seen: usize,
+    most: usize,
+}
 
 impl Watcher for Trials {
     fn step(
@@ -327,26 +334,11 @@ impl Watcher for Trials {
     }
 
     fn trial(&mut self) -> Result<(), RenderError> {
-        self.0 += 1;
+        if self.seen == self.most {
+            return Err(RenderError::Stopped("no trials".to_owned()));
+        }
+        self.seen += 1;
         Ok(())
-    }
-}
-
-/// Stops at the first trial.
-struct NoTrials;
-
-impl Watcher for NoTrials {
-    fn step(
-        &mut self,
-        _step: usize,
-        _steps: usize,
-        _latents: &dyn Fn() -> Result<Tensor4, RenderError>,
-    ) -> Result<(), RenderError> {
-        Ok(())
-    }
-
-    fn trial(&mut self) -> Result<(), RenderError> {
-        Err(RenderError::Stopped("no trials".to_owned()))
     }
 }
 

@@ -16,7 +16,6 @@ import torch
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../painter"))
 import art
-import captions
 import people
 import scenes
 from crop import MOST, colours, inside

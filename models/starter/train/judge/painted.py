@@ -9,7 +9,10 @@ import sys
 import numpy as np
 import torch
 
-from crops import WHO, Kept, captions, drawn, people, somebody
+from crops import WHO, Kept, drawn, somebody  # first: with it the painter's folder is on the path
+
+import captions
+import people
 from paint import Job, Painter
 
 BATCH, STEPS, POOL = 8, 12, 3000

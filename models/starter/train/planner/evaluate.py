@@ -4,8 +4,8 @@
     python evaluate.py MODEL.gguf dev|groups|made|held_out|others [COUNT]
 
 `dev` are the prompts of dev.py, `groups` the twenty of `prompts/groups/`, `made` fresh ones of the generator, `held_out` the
-200 of `tests/prompts/held_out.json` and `others` the 160 of `tests/prompts/others.json`, by which nothing is chosen. Capitals, white space and an article before a value don't
-count. Failures are printed part by part, each with what was wanted and what was read.
+200 of `tests/prompts/held_out.json` and `others` the 160 of `tests/prompts/others.json`, by which nothing is chosen. Capitals,
+white space and an article before a value don't count. Failures are printed part by part, each with what was wanted and what was read.
 """
 import json
 import os
@@ -68,9 +68,9 @@ def cases(which, count):
     if which == "made":
         import generate
         return [generate.pair(random.Random(9_000_000 + index)) for index in range(count)]
-    files = {"held_out": words.REPOSITORY / "tests/prompts/held_out.json", "others": words.REPOSITORY / "tests/prompts/others.json"}
-    if which in files:
-        return [(entry["prompt"], entry["brief"]) for entry in json.loads(files[which].read_text())]
+    if which in ("held_out", "others"):
+        entries = json.loads((words.REPOSITORY / f"tests/prompts/{which}.json").read_text())
+        return [(entry["prompt"], entry["brief"]) for entry in entries]
     known = json.loads((words.REPOSITORY / "tests/prompts/groups.json").read_text())
     folder = words.REPOSITORY / "prompts/groups"
     return [((folder / f"{name}.txt").read_text().strip(), entry) for name, entry in known.items()]
