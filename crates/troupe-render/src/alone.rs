@@ -202,9 +202,8 @@ impl Window {
             Scene::Group { base, .. } => base.clone(),
         };
         let side = |latents: usize| u32::try_from(8 * latents).unwrap_or(u32::MAX);
-        let inside = |error: String| RenderError::Mismatch(error);
         let canvas = Canvas::new(side(self.grid.width), side(self.grid.height))
-            .map_err(|error| inside(error.to_string()))?;
+            .map_err(|error| RenderError::Mismatch(error.to_string()))?;
         let bounds = self.bounds(person.bounds, latents_of(job.canvas))?;
         let settings = job.settings.regions;
         // A share of the window's shorter side that is as wide as the picture's.
