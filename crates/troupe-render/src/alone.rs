@@ -4,7 +4,7 @@
 //! its attention is told: its convolutions and norms see all of the picture. So each person has latents of its own, those of the
 //! picture around the box, from the same noise, in which there is nobody else; after these steps what stands in the box, and what
 //! is around it, takes the picture's place there, and from then on all are painted together. A window's steps cost what its area
-//! does.
+//! does; of a picture that the windows cover, these steps aren't taken as a whole.
 
 use candle_core::{Device, Tensor};
 use troupe_core::layout::Canvas;
@@ -29,6 +29,8 @@ pub(crate) struct Apart {
     /// Before which step, counted from 0, they are put into the picture.
     before: usize,
     each: Vec<(Window, Painted)>,
+    /// Whether together they are all of the picture.
+    covers: bool,
 }
 
 /// A rectangle of latents.
@@ -70,7 +72,8 @@ impl Painter {
             people.iter().map(|person| self.window(person.bounds, grid)).collect();
         let in_boxes = own_boxes(people, settings).map(grid).owner;
         let taken = taken(people, &windows, &in_boxes, grid);
-        let mut apart = Apart { before, each: Vec::with_capacity(people.len()) };
+        let covers = matches!(given, Given::Nothing) && taken.iter().all(Option::is_some);
+        let mut apart = Apart { before, each: Vec::with_capacity(people.len()), covers };
         for (index, (person, &window)) in people.iter().zip(&windows).enumerate() {
             let part = |of: &[Option<usize>]| -> Result<Tensor, RenderError> {
                 let own = of.iter().map(|it| f32::from(u8::from(*it == Some(index)))).collect();
@@ -246,18 +249,19 @@ pub(crate) fn steps_alone(job: &Job, steps: usize) -> usize {
 
 impl Apart {
     /// The steps from `first` on, in two parts where people are put into the picture between them: a sampler that remembers
-    /// the steps before would go on from a picture without them.
+    /// the steps before would go on from a picture without them. Of a picture that is theirs entirely, the first part is left out.
     pub(crate) fn parts(
         &self,
         steps: NoiseSchedule,
         first: usize,
     ) -> impl Iterator<Item = (NoiseSchedule, usize)> {
         let all = steps.steps().len();
-        let parts = if self.each.is_empty() || all <= self.before {
+        let parts = if self.each.is_empty() {
             [Some((steps, first)), None]
         } else {
-            let then = (steps.last(all - self.before), first + self.before);
-            [Some((steps.first(self.before), first)), Some(then)]
+            let before = self.before.min(all);
+            let then = (before < all).then(|| (steps.last(all - before), first + before));
+            [(!self.covers).then(|| (steps.first(before), first)), then]
         };
         parts.into_iter().flatten()
     }
@@ -331,7 +335,7 @@ mod tests {
         let window = Window { top: 1, left: 1, grid: TokenGrid { height: 1, width: 2 } };
         let mask = Tensor::from_vec(vec![1.0_f32, 0.0], (1, 1, 2, 1), &Device::Cpu).unwrap();
         let each = vec![(window, Painted { latents: full(2.0, 1, 2, 2), mask })];
-        let apart = Apart { before: 3, each };
+        let apart = Apart { before: 3, each, covers: false };
         let at = |step| -> Vec<f32> {
             apart.put(full(1.0, 2, 3, 2), step).unwrap().flatten_all().unwrap().to_vec1().unwrap()
         };

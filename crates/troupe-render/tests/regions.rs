@@ -313,6 +313,36 @@ fn only_who_is_painted_anew_is_painted_alone() {
     assert_eq!([trials(8..32), trials(56..80), trials(0..96)], [4, 4, 8]);
 }
 
+#[test]
+fn a_picture_that_windows_cover_is_not_painted_whole_while_people_are_alone() {
+    let painter = painter();
+    // In windows as high as the picture; of a box of a tenth of it one reaches no further than the half.
+    for (second, expected) in [(0.5..1.0, vec![2, 3, 4]), (0.4..0.5, vec![0, 1, 2, 3, 4])] {
+        let people = vec![person("a woman", 0.0, 0.4), person("a man", second.start, second.end)];
+        let mut job = job(Scene::Group { base: "two people".to_owned(), people });
+        job.settings.sampling.steps = 4;
+        job.settings.regions.alone = 0.5;
+        let mut seen = Steps(Vec::new());
+        painter.paint(&job, &mut seen).unwrap();
+        assert_eq!(seen.0, expected);
+    }
+}
+
+/// Which steps of the whole picture were announced.
+struct Steps(Vec<usize>);
+
+impl Watcher for Steps {
+    fn step(
+        &mut self,
+        step: usize,
+        _steps: usize,
+        _latents: &dyn Fn() -> Result<Tensor4, RenderError>,
+    ) -> Result<(), RenderError> {
+        self.0.push(step);
+        Ok(())
+    }
+}
+
 fn no_trials() -> Trials {
     Trials { seen: 0, most: 0 }
 }

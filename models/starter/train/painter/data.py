@@ -10,10 +10,10 @@ import people
 from attention import grid
 
 # Pictures in a batch, for each canvas: about as many tokens each.
-BATCH = {(96, 160): 32, (192, 192): 16, (256, 192): 12, (384, 192): 8, (384, 256): 6}
+BATCH = {(96, 160): 32, (192, 192): 16, (256, 192): 12, (384, 192): 8, (384, 256): 6, (512, 256): 4}
 # How often a batch is of each. One person alone is a fifth of the work and says as much of who it is; with that learnt, groups are
 # where people are missed.
-CHANCE = {(96, 160): .34, (192, 192): .14, (256, 192): .12, (384, 192): .34, (384, 256): .06}
+CHANCE = {(96, 160): .34, (192, 192): .14, (256, 192): .12, (384, 192): .3, (384, 256): .05, (512, 256): .1}
 HEADS = 3  # times what a head's error counts more than the rest: most of who somebody is shows in few pixels
 REGIONAL = .5  # of the pictures with people are painted by regions
 BASE_RATIO = .2
