@@ -11,7 +11,7 @@ use troupe_pipeline::core::audit::Audit;
 use troupe_pipeline::core::layout::Layout;
 
 /// See `README.md`.
-pub(crate) const METHODS: [&str; 17] = [
+pub(crate) const METHODS: [&str; 18] = [
     "plain",
     "one_prompt",
     "composed",
@@ -19,6 +19,7 @@ pub(crate) const METHODS: [&str; 17] = [
     "isolate_half",
     "isolate_all",
     "defaults",
+    "contrast",
     "scores",
     "falling_ratio",
     "feather",
@@ -35,7 +36,7 @@ pub(crate) const METHODS: [&str; 17] = [
 const TOGETHER: &str = "alone=0";
 
 /// Those that are one picture by regions, with the flags that make them what they are.
-const BY_REGIONS: [(&str, &[&str]); 11] = [
+const BY_REGIONS: [(&str, &[&str]); 12] = [
     (
         "composed",
         &[
@@ -52,6 +53,7 @@ const BY_REGIONS: [(&str, &[&str]); 11] = [
     ("regions", &["--region", TOGETHER, "--isolate", "0"]),
     ("isolate_half", &["--region", TOGETHER, "--isolate", "0.5"]),
     ("isolate_all", &["--region", TOGETHER]),
+    ("contrast", &["--region", "contrast=1"]),
     ("scores", &["--region", "mixing=scores"]),
     ("falling_ratio", &["--region", "base_ratio={ from = 0.4, to = 0 }"]),
     ("feather", &["--region", "feather=0.08"]),

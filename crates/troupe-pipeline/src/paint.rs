@@ -172,7 +172,11 @@ impl Easel {
         talk: &mut dyn Talk,
     ) -> Result<Vec<u8>, PipelineError> {
         let Order { subject, seed, anew } = order;
-        let paint = &studio.config.paint;
+        let mut paint = studio.config.paint.clone();
+        if let Some(contrast) = anew.and_then(Anew::contrast) {
+            paint.regions.contrast = contrast;
+        }
+        let paint = &paint;
         let method: Method =
             paint.sampler.parse().map_err(|error| PipelineError::Usage(format!("{error}")))?;
         let schedule = method.schedule.unwrap_or(Schedule::Uniform);
@@ -315,6 +319,7 @@ impl Easel {
             Person {
                 loras: loras.map(|(lora, _)| lora).collect(),
                 negative: manner.negative.clone(),
+                kind: troupe_plan::phrase::kind(&subject.noun),
                 guidance: manner.guidance,
                 strength: manner.strength.unwrap_or(1.0),
                 ..person

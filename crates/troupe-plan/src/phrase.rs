@@ -161,6 +161,11 @@ fn worn(brief: &Brief) -> String {
     }
 }
 
+/// Somebody of whom nothing is known but the noun: "a wizard".
+pub fn kind(noun: &str) -> String {
+    counted(bare(&clean(noun)), 1).trim().to_owned()
+}
+
 /// Whether a noun says a value by itself: as a whole, or, for a value that stands before nouns, with one of its words.
 pub(crate) fn says(noun: &str, value: &ValueDefinition) -> bool {
     let (whole, parts) = (key(noun), words(noun));
@@ -224,6 +229,12 @@ mod tests {
         check("chef <lora:unclosed", "chef");
         check("{noun}", "{noun}");
         check(" x\u{0}\ny,. ", "x y");
+    }
+
+    #[test]
+    fn a_kind_has_its_article_and_no_syntax() {
+        let kinds = ["wizard", "an (evil:2) artist", "the <lora:x:1> chef"].map(kind);
+        assert_eq!(kinds, ["a wizard", "an evil:2 artist", "a chef"]);
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl<'a> Composition<'a> {
         let own = people.iter().filter_map(|person| person.guidance);
         let guidance = own.fold(settings.guidance, f64::max);
         let alone = |scene: Scene| -> Result<PreparedContext, RenderError> {
-            let regions = RegionSettings::new(0.0, 0.0);
+            let contrast = settings.regions.contrast;
+            let regions = RegionSettings { contrast, ..RegionSettings::new(0.0, 0.0) };
             let settings = Settings { guidance, regions, ..settings };
             let job = Job { scene, settings, ..job.clone() };
             Ok(painter.context(&job, grid)?.0)

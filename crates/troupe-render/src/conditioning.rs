@@ -78,23 +78,39 @@ impl Painter {
                     Ok(negative)
                 };
             let negative = encode(&job.negative, None, &mut notes)?;
-            let usual = |it: &Person| it.loras.is_empty() && it.negative.trim().is_empty();
+            let contrast = job.settings.regions.contrast;
+            let kind = |it: &Person| 0.0 < contrast && !it.kind.trim().is_empty();
+            let usual =
+                |it: &Person| it.loras.is_empty() && it.negative.trim().is_empty() && !kind(it);
             rows.push(if people.iter().all(usual) {
                 Conditioning::Plain(negative.context)
             } else {
                 // A LoRA changes what is said against a prompt as it changes the prompt, where it is bound.
                 let mut region = |person: &Person| {
-                    if of(person).is_none() && person.negative.trim().is_empty() {
-                        return Ok(negative.context.clone());
-                    }
                     let text = joined(&job.negative, &person.negative);
                     // What is wrong with the picture's own is said already.
                     let mut said = Vec::new();
-                    let encoded = encode(&text, of(person), &mut said)?;
+                    let own = if of(person).is_none() && person.negative.trim().is_empty() {
+                        negative.context.clone()
+                    } else {
+                        encode(&text, of(person), &mut said)?.context
+                    };
                     if !person.negative.trim().is_empty() {
                         notes.extend(said);
                     }
-                    Ok(encoded.context)
+                    if !kind(person) {
+                        return Ok(own);
+                    }
+                    let mut none = Vec::new();
+                    let text = joined(&text, &person.kind);
+                    let against = encode(&text, of(person), &mut none)?.context;
+                    // It is as long, or has a chunk of tokens more.
+                    let mut own = own;
+                    while own.dim(0)? < against.dim(0)? {
+                        let more = encode("", of(person), &mut none)?.context;
+                        own = Tensor::cat(&[own, more], 0)?;
+                    }
+                    Ok(((own * (1.0 - contrast))? + (against * contrast)?)?)
                 };
                 let regions = people.iter().map(&mut region).collect::<Result<_, RenderError>>()?;
                 Conditioning::Regional { base: negative.context, regions }

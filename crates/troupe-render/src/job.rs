@@ -50,6 +50,9 @@ pub struct Person {
     pub loras: Vec<usize>,
     /// What shouldn't be seen of this person, beside what shouldn't be seen at all.
     pub negative: String,
+    /// What the person is before anything more is said, in a prompt's words, such as "a wizard"; see
+    /// [`RegionSettings::contrast`].
+    pub kind: String,
     /// Guidance where this person is; `None` is the picture's.
     pub guidance: Option<f64>,
     /// What the person's part in the box is multiplied by, in `[0, 1]`.
@@ -65,6 +68,7 @@ impl Person {
             depth,
             loras: Vec::new(),
             negative: String::new(),
+            kind: String::new(),
             guidance: None,
             strength: 1.0,
         }
@@ -90,6 +94,9 @@ pub struct Settings {
 pub struct RegionSettings {
     /// The base prompt's weight inside a box, in `[0, 1]`.
     pub base_ratio: Ramp,
+    /// How much of what the model makes of a person's kind alone is among what guidance leads away from in the person's box, in
+    /// `[0, 1]`: 0 is nothing, and at 1 guidance leads from there to what is said of the person.
+    pub contrast: f64,
     /// The share of the steps in which people don't see one another, in `[0, 1]`.
     pub isolate: f64,
     /// On the levels of the network from this one on, counted from the largest, 0.
@@ -129,6 +136,7 @@ impl RegionSettings {
     pub fn new(base_ratio: f64, isolate: f64) -> Self {
         Self {
             base_ratio: Ramp { from: base_ratio, to: base_ratio },
+            contrast: 0.0,
             isolate,
             isolate_level: 0,
             alone: 0.0,

@@ -100,6 +100,30 @@ fn what_a_person_has_of_its_own_is_what_the_picture_would_have() {
 }
 
 #[test]
+fn with_contrast_guidance_leads_away_from_the_kind() {
+    let painter = painter();
+    let with = |kind: &str, negative: &str, contrast: f64| {
+        let (kind, negative) = (kind.to_owned(), negative.to_owned());
+        let mut job = of(Person { kind, negative, ..alone() });
+        job.settings.regions.contrast = contrast;
+        latents(&painter, &job)
+    };
+    let plain = with("", "", 0.0);
+    assert_eq!(with("a hat", "", 0.0), plain);
+    assert_eq!(with(" ", "", 1.0), plain);
+    assert_eq!(with("a hat", "", 1.0), with("", "a hat", 0.0));
+    assert_eq!(with("a hat", "a forest", 1.0), with("", "a forest, a hat", 0.0));
+    // Of a long text there is a chunk more than of the other.
+    let long = "a forest ".repeat(80);
+    for (kind, negative) in [("a hat", ""), ("a hat", "a forest"), (&long, "")] {
+        let half = with(kind, negative, 0.5);
+        for end in [0.0, 1.0] {
+            assert!(1e-3 < relative_error(&half, &with(kind, negative, end)), "{kind} {end}");
+        }
+    }
+}
+
+#[test]
 fn a_person_without_strength_is_not_heard() {
     let painter = painter();
     let weak =

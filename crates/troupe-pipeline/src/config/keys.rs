@@ -130,6 +130,7 @@ const PAINT: Takes = Takes::Table(&[
         "regions",
         Takes::Table(&[
             key("base_ratio", Takes::Ramp(0.0, 1.0)),
+            key("contrast", Takes::Number(0.0, 1.0)),
             key("isolate", Takes::Number(0.0, 1.0)),
             key("isolate_level", Takes::Whole(0, 8)),
             key("alone", Takes::Number(0.0, 1.0)),

@@ -9,6 +9,8 @@ use troupe_render::{Mixing, Ramp, RegionSettings};
 pub struct RegionsConfig {
     /// What the base prompt still says inside a box, 0 to 1.
     pub base_ratio: RampConfig,
+    /// How far guidance in a person's box leads from the bare noun to what is said of the person, 0 (from nothing) to 1.
+    pub contrast: f64,
     /// The part of the steps, from the first, in which subjects don't see one another, 0 to 1.
     pub isolate: f64,
     /// On the levels of the network from this one on, counted from the largest, 0 (all) to 8.
@@ -78,6 +80,7 @@ impl Default for RegionsConfig {
     fn default() -> Self {
         Self {
             base_ratio: RampConfig::Same(0.2),
+            contrast: 0.0,
             isolate: 1.0,
             isolate_level: 0,
             alone: 0.2,
@@ -118,6 +121,7 @@ impl RegionsConfig {
         };
         RegionSettings {
             base_ratio: self.base_ratio.ramp(),
+            contrast: self.contrast,
             isolate: self.isolate,
             isolate_level: self.isolate_level as usize,
             alone: self.alone,
@@ -136,6 +140,7 @@ impl RegionsConfig {
     pub fn take(&mut self, key: &str, other: &Self) {
         match key {
             "base_ratio" => self.base_ratio = other.base_ratio,
+            "contrast" => self.contrast = other.contrast,
             "isolate" => self.isolate = other.isolate,
             "isolate_level" => self.isolate_level = other.isolate_level,
             "alone" => self.alone = other.alone,
@@ -157,6 +162,7 @@ impl RegionsConfig {
         let numbers = [
             ("base_ratio", ratio.from, 0.0, 1.0),
             ("base_ratio", ratio.to, 0.0, 1.0),
+            ("contrast", self.contrast, 0.0, 1.0),
             ("isolate", self.isolate, 0.0, 1.0),
             ("isolate_level", f64::from(self.isolate_level), 0.0, 8.0),
             ("alone", self.alone, 0.0, 1.0),

@@ -73,6 +73,7 @@ impl Pixels {
 pub struct Anew {
     repaint: Repaint,
     record: Repainted,
+    contrast: Option<f64>,
 }
 
 impl Original {
@@ -156,7 +157,18 @@ impl Anew {
                 whose.into_iter().map(|owner| owner.is_some_and(|owner| wanted[owner])).collect()
             }
         };
-        Ok(Self { repaint: Repaint { rgb: original.pixels.rgb, anew, feather, strength }, record })
+        let repaint = Repaint { rgb: original.pixels.rgb, anew, feather, strength };
+        Ok(Self { repaint, record, contrast: None })
+    }
+
+    /// With another contrast than the configured one.
+    pub(crate) fn with_contrast(self, contrast: f64) -> Self {
+        Self { contrast: Some(contrast), ..self }
+    }
+
+    /// What is in place of the configured contrast.
+    pub(super) fn contrast(&self) -> Option<f64> {
+        self.contrast
     }
 
     /// What is recorded of it.

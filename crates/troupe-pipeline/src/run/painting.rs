@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use troupe_audit::{Measured, Tallies};
-use troupe_core::audit::{Audit, Try};
+use troupe_core::audit::{Audit, Presence, SubjectAudit, Try, Verdict};
 use troupe_core::layout::Layout;
 use troupe_core::plan::ScenePlan;
 use troupe_core::seed::Seed;
@@ -19,6 +19,9 @@ use crate::paint::{
     use_threads,
 };
 use crate::{PipelineError, Studio, Talk, files};
+
+/// How far those who are painted again for their attributes alone are led away from what the model makes of their noun.
+const CONTRAST: f64 = 1.0;
 
 /// The folder of a picture's tries.
 pub(super) const TRIES: &str = "tries";
@@ -183,6 +186,8 @@ struct Attempt<'a> {
     number: u32,
     /// Who is wrong.
     subjects: &'a [String],
+    /// Whether they are there, and what they are to be; then who they are is wrong.
+    there: bool,
 }
 
 /// Paints those anew of whom something is wrong, so often at most; what comes of it counts if more people are right than
@@ -199,7 +204,8 @@ fn until_right(
         if wrong.is_empty() {
             break;
         }
-        let attempt = Attempt { number, subjects: &wrong };
+        let there = best.audit.subjects.iter().all(is_there);
+        let attempt = Attempt { number, subjects: &wrong, there };
         let Some((seed, tried)) = anew(attempt, &best)? else { break };
         let right = named(&tried.audit, true);
         let kept = named(&best.audit, true).len() < right.len();
@@ -241,7 +247,7 @@ impl Again<'_> {
         }
         let part = format!("{}/try {}", attempt.subjects.join("/"), attempt.number);
         let seed = self.layout.plan.seed.repainting(&part);
-        match self.painted(path, (seed, attempt.subjects), before, talk) {
+        match self.painted(path, seed, attempt, before, talk) {
             Ok(painted) => {
                 files::write_atomically(
                     &folder.join(format!("{}.png", attempt.number)),
@@ -264,19 +270,28 @@ impl Again<'_> {
     fn painted(
         &self,
         path: &Path,
-        (seed, subjects): (Seed, &[String]),
+        seed: Seed,
+        attempt: Attempt<'_>,
         before: &Painted,
         talk: &mut dyn Talk,
     ) -> Result<Painted, PipelineError> {
         let subject = Subject::Layout(self.layout);
         let original = Original::of(path, &before.png)?;
-        let anew = Anew::new(original, Part::Subjects(subjects.to_vec()), (FEATHER, 1.0), subject)?;
+        let part = Part::Subjects(attempt.subjects.to_vec());
+        let anew = Anew::new(original, part, (FEATHER, 1.0), subject)?;
+        let anew = if attempt.there { anew.with_contrast(CONTRAST) } else { anew };
         let order = Order { subject, seed, anew: Some(&anew) };
         let exchange = Exchange::default();
         let png = self.easel.paint(self.studio, order, &exchange, self.place, talk)?;
         let audit = self.examiner.audit(&Pixels::of(path, &png)?, self.layout)?;
         Ok(Painted { png, audit })
     }
+}
+
+/// Whether somebody is there who is what the plan says, as far as the judge can tell.
+fn is_there(subject: &SubjectAudit) -> bool {
+    let noun = subject.noun.as_ref().map(|it| it.verdict);
+    subject.presence == Presence::One && noun.is_none_or(|it| it == Verdict::Right)
 }
 
 /// The people who are right, or those who aren't.
@@ -320,6 +335,26 @@ mod tests {
             "schema": "troupe.audit/1", "picture": "", "judge": judge, "subjects": subjects,
         });
         serde_json::from_value(audit).unwrap()
+    }
+
+    #[test]
+    fn who_is_there_and_of_another_kind_or_in_doubt_is_not_there() {
+        let subject = |presence: &str, noun: Option<&str>| {
+            let noun =
+                noun.map(|it| json!({ "planned": "chef", "verdict": it, "confidence": 0.5 }));
+            let wrong =
+                json!({ "axis": "age", "planned": "adult", "verdict": "wrong", "confidence": 1 });
+            let mut subject = json!({
+                "id": "s1", "presence": presence, "confidence": 0.9, "values": [wrong],
+            });
+            subject["noun"] = noun.into();
+            is_there(&serde_json::from_value(subject).unwrap())
+        };
+        assert!(subject("one", Some("right")) && subject("one", None));
+        for noun in ["wrong", "not_sure", "not_visible"] {
+            assert!(!subject("one", Some(noun)), "{noun}");
+        }
+        assert!(!subject("more", Some("right")) && !subject("nobody", None));
     }
 
     /// Tries with these people right in each; returns which picture stays, who was painted in each, and which were kept.

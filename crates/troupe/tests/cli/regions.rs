@@ -30,9 +30,11 @@ fn paint(place: &Place, input: &str, output: &str, flags: &[&str]) {
 fn a_setting_of_regions_holds_and_is_in_the_picture() {
     let place = laid_out();
     paint(&place, "layout.json", "image.png", &[]);
-    for (flag, usual) in
-        [("mixing=scores", "outputs"), ("base_ratio={ from = 0.6, to = 0 }", "0.2")]
-    {
+    for (flag, usual) in [
+        ("mixing=scores", "outputs"),
+        ("base_ratio={ from = 0.6, to = 0 }", "0.2"),
+        ("contrast=1", "0"),
+    ] {
         paint(&place, "layout.json", "other.png", &["--region", flag]);
         assert!(0.01 < apart(&place, "image.png", "other.png"), "{flag} changes nothing");
         place.succeed(&["--quiet", "paint", "other.png", "-o", "again.png"]);
