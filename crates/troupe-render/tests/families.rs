@@ -235,6 +235,37 @@ fn an_inpainting_model_repaints_as_diffusers_does() {
     painter.paint(&job, &mut Last::default()).unwrap();
 }
 
+// Fails when a window's size, prompts or mask aren't those that a picture of one would have.
+#[test]
+fn who_is_painted_alone_is_what_a_picture_of_one_would_be() {
+    let painters = [
+        sdxl(Options::default()),
+        painter("inpaint", PipelineKind::StableDiffusion, Options::default()),
+    ];
+    // Boxes as large as these have all of the picture for their window.
+    let person = |prompt: &str, left: f64, right: f64| {
+        Person::new(prompt, BoundingBox::new(left, 0.0, right, 1.0).unwrap(), 0)
+    };
+    let two = [person("a doctor", 0.0, 0.7), person("a chef", 0.3, 1.0)];
+    for painter in &painters {
+        let latents = |people: &[Person]| {
+            let scene = Scene::Group { base: "a court".to_owned(), people: people.to_vec() };
+            let mut job = job(scene, "a photograph");
+            job.settings.regions.alone = 1.0;
+            let mut last = Last::default();
+            painter.paint(&job, &mut last).unwrap();
+            last.0.unwrap().values
+        };
+        let columns = |latents: Vec<f32>, columns: std::ops::Range<usize>| -> Vec<f32> {
+            latents.chunks_exact(12).flat_map(|row| row[columns.clone()].to_vec()).collect()
+        };
+        let both = latents(&two);
+        // Of the later one is what both boxes hold.
+        assert_eq!(columns(both.clone(), 0..4), columns(latents(&two[..1]), 0..4));
+        assert_eq!(columns(both, 4..12), columns(latents(&two[1..]), 4..12));
+    }
+}
+
 #[test]
 fn weights_chunks_and_tiles_change_the_picture() {
     let painter = sdxl(Options::default());

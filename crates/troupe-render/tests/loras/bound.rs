@@ -1,6 +1,6 @@
 //! LoRAs that only some people have.
 
-use troupe_render::{Painter, RenderError, Scene};
+use troupe_render::{Painter, Person, RenderError, Scene};
 use troupe_testkit::relative_error;
 
 use super::{group, job, load, of_text, of_unet, person, scaled};
@@ -62,6 +62,31 @@ fn a_lora_is_where_its_person_is() {
         )
         .unwrap()
     );
+}
+
+#[test]
+fn who_is_painted_alone_has_the_own_lora_and_no_other() {
+    let bound = load(&[], &[scaled(&of_unet(), 1.0), scaled(&of_text(), 0.5)]);
+    // Boxes as large as these have all of the picture for their window.
+    let [woman, man] = [person("a woman", 0.0, 0.7, &[0, 1]), person("a man", 0.3, 1.0, &[])];
+    let painted = |people: &[Person]| {
+        let mut job = job(group(people.to_vec()), 3, 0.0);
+        job.settings.regions.alone = 1.0;
+        let mut steps = Trace::default();
+        bound.paint(&job, &mut steps).unwrap();
+        steps.0.pop().unwrap()
+    };
+    let columns = |latents: &[f32], columns: std::ops::Range<usize>| -> Vec<f32> {
+        latents.chunks_exact(12).flat_map(|row| row[columns.clone()].to_vec()).collect()
+    };
+    let both = painted(&[woman.clone(), man.clone()]);
+    let same = |range: std::ops::Range<usize>, other: &[f32]| {
+        relative_error(&columns(&both, range.clone()), &columns(other, range)) < 1e-5
+    };
+    assert!(same(0..4, &painted(std::slice::from_ref(&woman))));
+    assert!(same(4..12, &painted(std::slice::from_ref(&man))));
+    let without = painted(&[Person { loras: Vec::new(), ..woman }, man]);
+    assert!(!same(0..4, &without) && same(4..12, &without));
 }
 
 #[test]
