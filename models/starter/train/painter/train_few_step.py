@@ -7,23 +7,19 @@ and one pass. It is for DDIM with trailing spacing, eight steps and guidance 1. 
 import argparse
 import json
 import math
-import os
 import time
 
 import torch
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
 
 from attention import grid
 from data import BASE_RATIO, Scenes, seeded
+from lora import ATTENTIONS, CONVOLUTIONS, attached, saved
 from muon import HALF
 from paint import Painter
 
 STEPS, WITHIN, GUIDANCE = 8, 2, 5.
 ISOLATED_UNTIL = STEPS // 2
 RANK = 24
-LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2", "time_emb_proj", "conv_shortcut"]
 
 
 def grids(weights, size, early, before):
@@ -68,10 +64,7 @@ def main():
     generator, r = torch.Generator().manual_seed(options.seed), seeded(options.seed)
     painter = Painter(options.painter)
     unet, conditioning = painter.unet, painter.conditioning
-    unet.requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LAYERS))
-    learned = [it for it in unet.parameters() if it.requires_grad]
-    print(f"{sum(it.numel() for it in learned) / 1e6:.2f} M", flush=True)
+    learned = attached(unet, RANK, ATTENTIONS + CONVOLUTIONS)
     optimiser = torch.optim.AdamW(learned, options.rate, betas=(.9, .99), weight_decay=0)
     scenes = Scenes(f"{options.work}/latents", painter.vae.config.scaling_factor, slice(1, None))
 
@@ -123,11 +116,7 @@ def main():
         errors = error.item() if errors is None else errors * .97 + .03 * error.item()
         if steps % 20 == 0:
             print(f"{steps} steps, {part * options.minutes:.1f} min, error {errors:.4f}", flush=True)
-    state = get_peft_model_state_dict(unet)
-    state = {f"unet.{name}": it.detach().half().contiguous() for name, it in state.items()}
-    save_file(state, options.out + ".part", metadata={"format": "pt"})
-    os.replace(options.out + ".part", options.out)
-    print(len(state), "tensors")
+    saved(unet, options.out)
 
 
 if __name__ == "__main__":
