@@ -17,6 +17,7 @@ use troupe_core::document::Document;
 use troupe_core::layout::{Canvas, Layout, Placement};
 use troupe_core::plan::Subject as Cast;
 use troupe_core::seed::Seed;
+use troupe_plan::phrase::kind;
 use troupe_render::{Job, Loras, Noise, Painter, Person, Scene, Settings};
 use troupe_sampler::{Method, Sampler, SamplingOptions, Schedule};
 
@@ -172,11 +173,11 @@ impl Easel {
         talk: &mut dyn Talk,
     ) -> Result<Vec<u8>, PipelineError> {
         let Order { subject, seed, anew } = order;
-        let mut paint = studio.config.paint.clone();
-        if let Some(contrast) = anew.and_then(Anew::contrast) {
-            paint.regions.contrast = contrast;
+        let paint = &studio.config.paint;
+        let mut regions = paint.regions;
+        if let Some(contrast) = anew.and_then(|anew| anew.record().contrast) {
+            regions.contrast = contrast;
         }
-        let paint = &paint;
         let method: Method =
             paint.sampler.parse().map_err(|error| PipelineError::Usage(format!("{error}")))?;
         let schedule = method.schedule.unwrap_or(Schedule::Uniform);
@@ -211,7 +212,7 @@ impl Easel {
                 },
                 guidance: paint.guidance,
                 guidance_rescale: paint.guidance_rescale,
-                regions: paint.regions.settings(),
+                regions: regions.settings(),
             },
             noise,
         };
@@ -319,7 +320,7 @@ impl Easel {
             Person {
                 loras: loras.map(|(lora, _)| lora).collect(),
                 negative: manner.negative.clone(),
-                kind: troupe_plan::phrase::kind(&subject.noun),
+                kind: kind(&layout.plan, subject, &placement.sub_prompt),
                 guidance: manner.guidance,
                 strength: manner.strength.unwrap_or(1.0),
                 ..person

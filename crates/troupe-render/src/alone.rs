@@ -16,7 +16,7 @@ use crate::choice::Trial;
 use crate::conditioning::{own_boxes, people};
 use crate::denoiser::{Denoiser, Said, first_steps};
 use crate::noise::NoiseSource;
-use crate::painter::latents_of;
+use crate::painter::{channels_first, latents_of};
 use crate::repaint::Given;
 use crate::{Job, Noise, Painter, Person, RegionSettings, RenderError, Scene, Settings, Watcher};
 
@@ -29,7 +29,7 @@ pub(crate) struct Apart {
     /// Before which step, counted from 0, they are put into the picture.
     before: usize,
     each: Vec<(Window, Painted)>,
-    /// Whether together they are all of the picture.
+    /// Whether together they are all of the picture that is painted anew.
     covers: bool,
 }
 
@@ -72,23 +72,32 @@ impl Painter {
             people.iter().map(|person| self.window(person.bounds, grid)).collect();
         let in_boxes = own_boxes(people, settings).map(grid).owner;
         let taken = taken(people, &windows, &in_boxes, grid);
-        let covers = matches!(given, Given::Nothing) && taken.iter().all(Option::is_some);
-        let mut apart = Apart { before, each: Vec::with_capacity(people.len()), covers };
-        for (index, (person, &window)) in people.iter().zip(&windows).enumerate() {
-            let part = |of: &[Option<usize>]| -> Result<Tensor, RenderError> {
-                let own = of.iter().map(|it| f32::from(u8::from(*it == Some(index)))).collect();
-                let own = Tensor::from_vec(own, (1, grid.height, grid.width, 1), &Device::Cpu)?;
-                match given {
-                    Given::Kept(kept) => window.of(&kept.only_anew(&own)?),
-                    // The first of what is beside the latents is what is painted anew.
-                    Given::Beside(beside) => window.of(&(own * beside.narrow(3, 0, 1)?)?),
-                    Given::Nothing => window.of(&own),
-                }
-            };
-            if part(&in_boxes)?.max_all()?.to_scalar::<f32>()? == 0.0 {
-                continue;
+        let own = |of: &[Option<usize>], index: usize| -> Result<Tensor, RenderError> {
+            let own = of.iter().map(|it| f32::from(u8::from(*it == Some(index)))).collect();
+            let own = Tensor::from_vec(own, (1, grid.height, grid.width, 1), &Device::Cpu)?;
+            match given {
+                Given::Kept(kept) => kept.only_anew(&own),
+                // The first of what is beside the latents is what is painted anew.
+                Given::Beside(beside) => Ok((own * beside.narrow(3, 0, 1)?)?),
+                Given::Nothing => Ok(own),
             }
-            let mask = part(&taken)?;
+        };
+        let mut masks = Vec::with_capacity(people.len());
+        for index in 0..people.len() {
+            if own(&in_boxes, index)?.max_all()?.to_scalar::<f32>()? != 0.0 {
+                masks.push((index, own(&taken, index)?));
+            }
+        }
+        let all: Vec<&Tensor> = masks.iter().map(|(_, mask)| mask).collect();
+        let covers = given.is_covered_by(&all)?;
+        if covers {
+            let steps = schedule.steps().len();
+            watcher.step(0, steps, &|| channels_first(entering))?;
+        }
+        let mut apart = Apart { before, each: Vec::with_capacity(masks.len()), covers };
+        for (index, mask) in masks {
+            let (person, window) = (&people[index], windows[index]);
+            let mask = window.of(&mask)?;
             let job = window.job(job, person)?;
             let said = Said {
                 context: said.context.of_region(index, window.grid)?,
@@ -289,6 +298,9 @@ impl Apart {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+    use troupe_sampler::{Sampler, SamplingOptions, Schedule, SchedulerConfig};
+
     use super::*;
 
     #[test]
@@ -325,6 +337,26 @@ mod tests {
         let found = taken(&people, &windows, &in_boxes, grid(10));
         let found: Vec<usize> = found.iter().map(|it| it.map_or(9, |it| it)).collect();
         assert_eq!(found, [0, 0, 0, 0, 0, 1, 1, 1, 1, 9]);
+    }
+
+    #[test]
+    fn a_sampler_starts_anew_where_people_are_put_in() {
+        let options = SamplingOptions::new(Sampler::Ddim, Schedule::Uniform, 5);
+        let config = SchedulerConfig::parse("{}").unwrap();
+        let steps = NoiseSchedule::new(&config, options).unwrap();
+        let latents = Tensor::zeros((1, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        let window = Window { top: 0, left: 0, grid: TokenGrid { height: 1, width: 1 } };
+        let parts = |before: usize, people: bool, covers: bool| -> Vec<(usize, usize)> {
+            let painted = Painted { latents: latents.clone(), mask: latents.clone() };
+            let each = if people { vec![(window, painted)] } else { Vec::new() };
+            let apart = Apart { before, each, covers };
+            apart.parts(steps.clone(), 0).map(|(part, first)| (part.steps().len(), first)).collect()
+        };
+        assert_eq!(parts(2, true, false), [(2, 0), (3, 2)]);
+        assert_eq!(parts(2, true, true), [(3, 2)]);
+        assert_eq!(parts(5, true, false), [(5, 0)]);
+        assert_eq!(parts(5, true, true), []);
+        assert_eq!(parts(2, false, false), [(5, 0)]);
     }
 
     #[test]

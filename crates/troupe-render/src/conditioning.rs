@@ -101,16 +101,16 @@ impl Painter {
                     if !kind(person) {
                         return Ok(own);
                     }
-                    let mut none = Vec::new();
+                    // What is wrong with a noun is said of the prompt that has it.
+                    let mut unsaid = Vec::new();
                     let text = joined(&text, &person.kind);
-                    let against = encode(&text, of(person), &mut none)?.context;
-                    // It is as long, or has a chunk of tokens more.
-                    let mut own = own;
-                    while own.dim(0)? < against.dim(0)? {
-                        let more = encode("", of(person), &mut none)?.context;
-                        own = Tensor::cat(&[own, more], 0)?;
+                    let against = encode(&text, of(person), &mut unsaid)?.context;
+                    let mut padded = own;
+                    while padded.dim(0)? < against.dim(0)? {
+                        let more = self.texts.encode("", of(person), &mut unsaid)?.context;
+                        padded = Tensor::cat(&[padded, more], 0)?;
                     }
-                    Ok(((own * (1.0 - contrast))? + (against * contrast)?)?)
+                    Ok(((padded * (1.0 - contrast))? + (against * contrast)?)?)
                 };
                 let regions = people.iter().map(&mut region).collect::<Result<_, RenderError>>()?;
                 Conditioning::Regional { base: negative.context, regions }

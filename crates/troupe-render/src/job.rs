@@ -213,8 +213,8 @@ pub struct Cell {
 
 /// Is told how far a picture is, and may stop it.
 pub trait Watcher {
-    /// Before step `step` of `steps`, with the latents that enter it, `(1, channels, height / 8, width / 8)` in the
-    /// UNet's space; after the last one once more, with `step == steps` and the final latents.
+    /// Before step `step` of `steps`, the first and each other one that is taken of the whole picture, with the latents that
+    /// enter it, `(1, channels, height / 8, width / 8)` in the UNet's space; after the last one once more, with `step == steps` and the final latents.
     ///
     /// # Errors
     ///

@@ -300,7 +300,7 @@ pub(crate) fn latents_of(canvas: Canvas) -> TokenGrid {
 }
 
 /// Shape `(1, height, width, channels)` → `(1, channels, height, width)`.
-fn channels_first(latents: &Tensor) -> Result<Tensor4, RenderError> {
+pub(crate) fn channels_first(latents: &Tensor) -> Result<Tensor4, RenderError> {
     let first = latents.permute((0, 3, 1, 2))?.contiguous()?;
     let (b, c, h, w) = first.dims4()?;
     Ok(Tensor4 { shape: [b, c, h, w], values: first.flatten_all()?.to_vec1()? })

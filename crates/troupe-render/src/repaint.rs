@@ -54,6 +54,28 @@ pub(crate) enum Given {
     Kept(Kept),
 }
 
+impl Given {
+    /// Whether what is under none of these masks stays as it is given; an inpainting model paints all, to its own liking.
+    ///
+    /// Of shape `(1, height, width, 1)` each, 1 or 0.
+    pub(crate) fn is_covered_by(&self, masks: &[&Tensor]) -> Result<bool, RenderError> {
+        let mut under: Option<Tensor> = None;
+        for &mask in masks {
+            under = Some(match under {
+                Some(under) => under.maximum(mask)?,
+                None => mask.clone(),
+            });
+        }
+        let Some(under) = under else { return Ok(false) };
+        let needed = match self {
+            Self::Kept(kept) => kept.anew.clone(),
+            Self::Beside(_) | Self::Nothing => under.ones_like()?,
+        };
+        let left: Vec<f32> = (needed - under)?.flatten_all()?.to_vec1()?;
+        Ok(left.iter().all(|left| *left <= 0.0))
+    }
+}
+
 /// A picture that stays where it isn't painted anew.
 pub(crate) struct Kept {
     /// In the UNet's space: shape `(1, height, width, latent channels)`.
@@ -207,6 +229,25 @@ fn pixels(canvas: Canvas) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stays_as_it_is_needs_no_cover() {
+        let mask = |values: [f32; 3]| {
+            Tensor::from_vec(values.to_vec(), (1, 1, 3, 1), &Device::Cpu).unwrap()
+        };
+        let masks = [mask([1.0, 0.0, 0.0]), mask([1.0, 1.0, 0.0])];
+        let kept = |anew| Given::Kept(Kept { image: mask([0.5; 3]), anew: mask(anew) });
+        let covered = |given: Given, masks: &[Tensor]| {
+            given.is_covered_by(&masks.iter().collect::<Vec<_>>()).unwrap()
+        };
+        assert!(covered(kept([1.0, 1.0, 0.0]), &masks));
+        assert!(!covered(kept([1.0, 1.0, 0.0]), &masks[..1]));
+        assert!(!covered(kept([0.0, 0.0, 1.0]), &masks));
+        assert!(!covered(kept([1.0, 0.0, 0.0]), &[]));
+        assert!(!covered(Given::Nothing, &masks));
+        assert!(covered(Given::Nothing, &[mask([1.0; 3])]));
+        assert!(!covered(Given::Beside(mask([1.0, 1.0, 0.0])), &masks));
+    }
 
     #[test]
     fn a_strength_is_as_many_steps_as_in_diffusers() {

@@ -198,7 +198,7 @@ pub(crate) struct PaintCommand {
     /// Noise to begin with, as a safetensors file with `noise` and perhaps `step_noise`
     #[arg(long, value_name = "FILE")]
     pub(crate) noise: Option<PathBuf>,
-    /// Keep the latents that enter each step
+    /// Keep the latents that enter each step of the whole picture
     #[arg(long, value_name = "DIR")]
     pub(crate) save_latents: Option<PathBuf>,
 }

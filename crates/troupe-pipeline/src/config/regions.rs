@@ -9,7 +9,7 @@ use troupe_render::{Mixing, Ramp, RegionSettings};
 pub struct RegionsConfig {
     /// What the base prompt still says inside a box, 0 to 1.
     pub base_ratio: RampConfig,
-    /// How far guidance in a person's box leads from the bare noun to what is said of the person, 0 (from nothing) to 1.
+    /// How far guidance in a person's box leads away from the bare noun, and not from the negative prompt only, 0 to 1.
     pub contrast: f64,
     /// The part of the steps, from the first, in which subjects don't see one another, 0 to 1.
     pub isolate: f64,

@@ -73,7 +73,6 @@ impl Pixels {
 pub struct Anew {
     repaint: Repaint,
     record: Repainted,
-    contrast: Option<f64>,
 }
 
 impl Original {
@@ -142,7 +141,8 @@ impl Anew {
                 ),
             });
         }
-        let record = Repainted { of: original.pixels.sha256, part, feather, strength };
+        let record =
+            Repainted { of: original.pixels.sha256, part, feather, strength, contrast: None };
         record.check(canvas, layout).map_err(PipelineError::Usage)?;
         let anew = match &record.part {
             Part::Mask(runs) => unrolled(runs),
@@ -158,17 +158,14 @@ impl Anew {
             }
         };
         let repaint = Repaint { rgb: original.pixels.rgb, anew, feather, strength };
-        Ok(Self { repaint, record, contrast: None })
+        Ok(Self { repaint, record })
     }
 
-    /// With another contrast than the configured one.
-    pub(crate) fn with_contrast(self, contrast: f64) -> Self {
-        Self { contrast: Some(contrast), ..self }
-    }
-
-    /// What is in place of the configured contrast.
-    pub(super) fn contrast(&self) -> Option<f64> {
-        self.contrast
+    /// With another contrast than the configured one, 0 to 1; `None` is that one.
+    #[must_use]
+    pub fn with_contrast(mut self, contrast: Option<f64>) -> Self {
+        self.record.contrast = contrast;
+        self
     }
 
     /// What is recorded of it.

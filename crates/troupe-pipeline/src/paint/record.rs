@@ -64,6 +64,9 @@ pub struct Repainted {
     /// With how much of the steps, and so of the noise, above 0 to 1.
     #[serde(default = "whole", skip_serializing_if = "is_whole")]
     pub strength: f64,
+    /// The contrast of this part, where it isn't that of [`paint`](PictureRecord::paint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<f64>,
 }
 
 /// A configuration that says nothing of steps in which people are alone is of a picture that was painted without.
@@ -164,6 +167,9 @@ impl Repainted {
                 "the strength takes more than 0 and at most 1, and is {}",
                 self.strength
             ));
+        }
+        if let Some(contrast) = self.contrast.filter(|it| !(0.0..=1.0).contains(it)) {
+            return Err(format!("the contrast takes 0 to 1, and is {contrast}"));
         }
         match &self.part {
             Part::Subjects(ids) => {

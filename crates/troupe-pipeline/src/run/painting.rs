@@ -186,7 +186,7 @@ struct Attempt<'a> {
     number: u32,
     /// Who is wrong.
     subjects: &'a [String],
-    /// Whether they are there, and what they are to be; then who they are is wrong.
+    /// Whether all of them are there, and what they are to be; then who they are is wrong.
     there: bool,
 }
 
@@ -204,7 +204,7 @@ fn until_right(
         if wrong.is_empty() {
             break;
         }
-        let there = best.audit.subjects.iter().all(is_there);
+        let there = best.audit.subjects.iter().filter(|it| !it.is_right()).all(is_there);
         let attempt = Attempt { number, subjects: &wrong, there };
         let Some((seed, tried)) = anew(attempt, &best)? else { break };
         let right = named(&tried.audit, true);
@@ -279,7 +279,7 @@ impl Again<'_> {
         let original = Original::of(path, &before.png)?;
         let part = Part::Subjects(attempt.subjects.to_vec());
         let anew = Anew::new(original, part, (FEATHER, 1.0), subject)?;
-        let anew = if attempt.there { anew.with_contrast(CONTRAST) } else { anew };
+        let anew = anew.with_contrast(attempt.there.then_some(CONTRAST));
         let order = Order { subject, seed, anew: Some(&anew) };
         let exchange = Exchange::default();
         let png = self.easel.paint(self.studio, order, &exchange, self.place, talk)?;
@@ -319,7 +319,7 @@ fn layout_of(room: &Room, folder: &Path, plan: &ScenePlan) -> Result<Layout, Pip
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -337,24 +337,47 @@ mod tests {
         serde_json::from_value(audit).unwrap()
     }
 
-    #[test]
-    fn who_is_there_and_of_another_kind_or_in_doubt_is_not_there() {
-        let subject = |presence: &str, noun: Option<&str>| {
-            let noun =
-                noun.map(|it| json!({ "planned": "chef", "verdict": it, "confidence": 0.5 }));
-            let wrong =
-                json!({ "axis": "age", "planned": "adult", "verdict": "wrong", "confidence": 1 });
+    /// How a first picture with these people is tried again: with contrast or without.
+    fn with_contrast(people: &[(&str, Option<&str>, &str)]) -> bool {
+        let subject = |(at, &(presence, noun, age)): (usize, &(&str, Option<&str>, &str))| {
+            let reading =
+                |verdict: &str| json!({ "planned": "x", "verdict": verdict, "confidence": 0.5 });
+            let mut value = reading(age);
+            value["axis"] = json!("age");
             let mut subject = json!({
-                "id": "s1", "presence": presence, "confidence": 0.9, "values": [wrong],
+                "id": format!("s{at}"), "presence": presence, "confidence": 0.9, "values": [value],
             });
-            subject["noun"] = noun.into();
-            is_there(&serde_json::from_value(subject).unwrap())
+            if let Some(noun) = noun {
+                subject["noun"] = reading(noun);
+            }
+            subject
         };
-        assert!(subject("one", Some("right")) && subject("one", None));
+        let subjects: Vec<Value> = people.iter().enumerate().map(subject).collect();
+        let mut audit = audit(&[]);
+        audit.subjects = serde_json::from_value(json!(subjects)).unwrap();
+        let mut found = None;
+        let mut anew = |attempt: Attempt<'_>, _: &Painted| {
+            found = Some(attempt.there);
+            Ok(None)
+        };
+        let _first = until_right(Painted { png: vec![0], audit }, 1, &mut anew).unwrap();
+        found.unwrap()
+    }
+
+    #[test]
+    fn those_who_are_there_are_tried_again_with_contrast() {
+        let wrong = ("one", Some("right"), "wrong");
+        assert!(with_contrast(&[wrong]));
+        assert!(with_contrast(&[("one", None, "wrong")]), "a noun that the judge can't tell");
         for noun in ["wrong", "not_sure", "not_visible"] {
-            assert!(!subject("one", Some(noun)), "{noun}");
+            assert!(!with_contrast(&[("one", Some(noun), "wrong")]), "{noun}");
         }
-        assert!(!subject("more", Some("right")) && !subject("nobody", None));
+        for presence in ["more", "nobody", "not_sure"] {
+            assert!(!with_contrast(&[(presence, None, "right")]), "{presence}");
+            assert!(!with_contrast(&[wrong, (presence, None, "right")]), "{presence}");
+        }
+        // Who is right isn't painted.
+        assert!(with_contrast(&[wrong, ("one", Some("not_visible"), "right")]));
     }
 
     /// Tries with these people right in each; returns which picture stays, who was painted in each, and which were kept.

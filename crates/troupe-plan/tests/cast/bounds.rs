@@ -6,6 +6,7 @@ use troupe_core::plan::ScenePlan;
 use troupe_core::seed::Seed;
 use troupe_plan::axes::Axes;
 use troupe_plan::cast::{Cast, PictureRequest, PlanError, cast};
+use troupe_plan::phrase::kind;
 use troupe_plan::refresh::refresh;
 
 use crate::support::{
@@ -176,6 +177,23 @@ fn a_noun_that_states_a_value_is_not_doubled() {
     assert_eq!(plan.subjects[0].sub_prompt, "a woman");
     let plan = one(&[gender(Scope::Image)], 3, brief(&[(Some(3), "man firefighter", &[])]));
     assert_eq!(plan.subjects[0].sub_prompt, "a man firefighter");
+    // What they are before that is said.
+    let kind_of = |noun: &str| {
+        let plan = one(&[gender(Scope::Image)], 1, brief(&[(Some(1), noun, &[])]));
+        kind(&plan, &plan.subjects[0], &plan.subjects[0].sub_prompt)
+    };
+    for (noun, expected) in [
+        ("firefighter", "a firefighter"),
+        ("man firefighter", "a firefighter"),
+        ("an (evil:2) artist <lora:x:1>", "an evil:2 artist"),
+        ("woman", "a person"),
+        ("()", "a person"),
+    ] {
+        assert_eq!(kind_of(noun), expected, "{noun}");
+    }
+    let plan = one(&[], 1, brief(&[(Some(1), "firefighter", &[])]));
+    let subject = &plan.subjects[0];
+    assert_eq!(kind(&plan, subject, &subject.sub_prompt), "", "no more is said");
 }
 
 #[test]

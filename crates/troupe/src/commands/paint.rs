@@ -79,7 +79,8 @@ fn file(arguments: &Arguments, command: &PaintCommand, input: &Path) -> Result<u
                     spare(command, of)?;
                     let part = repainted.part.clone();
                     let how = (repainted.feather, repainted.strength);
-                    Some(Anew::new(original, part, how, subject)?)
+                    let anew = Anew::new(original, part, how, subject)?;
+                    Some(anew.with_contrast(repainted.contrast))
                 }
                 (Some(repainted), None) => {
                     return Err(PipelineError::Usage(format!(
