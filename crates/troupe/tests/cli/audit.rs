@@ -117,6 +117,29 @@ fn a_run_is_judged_and_who_is_wrong_is_painted_again() {
 }
 
 #[test]
+fn who_is_there_but_somebody_else_is_painted_again_with_contrast() {
+    let place = Place::new();
+    // Steps for the judge to see wizards; who has a beard is a man to it.
+    let run = ["--quiet", "run", "three women wizards", "--steps", "8", "--retries", "1"];
+    place.succeed(&[&run[..], &["--out", "run"]].concat());
+    let audit = place.succeed(&["audit", "run/0001/tries/0.png", "--json"]);
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    let subjects = audit["subjects"].as_array().unwrap();
+    assert!(subjects.iter().all(|it| it["presence"] == "one" && it["noun"]["verdict"] == "right"));
+    let record = |name: &str| -> Value {
+        let path = format!("run/0001/{name}");
+        serde_json::from_str(&place.succeed(&["inspect", &path, "--json"])).unwrap()
+    };
+    let tried = record("tries/1.png");
+    assert_eq!(tried["repainted"]["contrast"], json!(1.0));
+    assert_eq!(tried["paint"], record("tries/0.png")["paint"]);
+    let again = ["--quiet", "paint", "run/0001/tries/1.png", "--of", "run/0001/tries/0.png"];
+    place.succeed(&again);
+    let bytes = |name: &str| fs::read(place.path(name)).unwrap();
+    assert!(bytes("image.png") == bytes("run/0001/tries/1.png"));
+}
+
+#[test]
 fn nobody_is_painted_again_without_a_judge() {
     let place = Place::new();
     let model = repository().join("models/starter/painter").display().to_string();
