@@ -4,22 +4,18 @@ Progressive distillation (Salimans and Ho 2022, arXiv:2202.00512) with guidance 
 noised scene the painter takes DDIM steps with guidance and two passes each, and the LoRA learns to be where those end by one step
 and one pass. It is for DDIM with trailing spacing, eight steps and guidance 1. WORK holds `latents/`; keys are those of diffusers.
 """
-import argparse
 import json
-import math
-import time
 
 import torch
 
 from attention import grid
 from data import BASE_RATIO, Scenes, seeded
-from lora import ATTENTIONS, CONVOLUTIONS, attached, saved
+from lora import ATTENTIONS, CONVOLUTIONS, asked, steps
 from muon import HALF
 from paint import Painter
 
 STEPS, WITHIN, GUIDANCE = 8, 2, 5.
 ISOLATED_UNTIL = STEPS // 2
-RANK = 24
 
 
 def grids(weights, size, early, before):
@@ -50,22 +46,10 @@ def velocity(x, after, now, then):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("work")
-    parser.add_argument("painter")
-    parser.add_argument("out")
-    parser.add_argument("minutes", type=float)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = asked(rate=1e-3, rank=24)
     generator, r = torch.Generator().manual_seed(options.seed), seeded(options.seed)
     painter = Painter(options.painter)
     unet, conditioning = painter.unet, painter.conditioning
-    learned = attached(unet, RANK, ATTENTIONS + CONVOLUTIONS)
-    optimiser = torch.optim.AdamW(learned, options.rate, betas=(.9, .99), weight_decay=0)
     scenes = Scenes(f"{options.work}/latents", painter.vae.config.scaling_factor, slice(1, None))
 
     with open(f"{options.painter}/scheduler/scheduler_config.json") as it:
@@ -81,10 +65,7 @@ def main():
         with torch.autocast("cpu", torch.bfloat16, HALF is torch.bfloat16):
             return unet(x.contiguous(memory_format=torch.channels_last), time_step, contexts).sample.float()
 
-    begun, steps, errors = time.time(), 0, None
-    while (part := (time.time() - begun) / 60 / options.minutes) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = options.rate * min(1, (steps + 1) / 20) * max(.02, .5 + .5 * math.cos(math.pi * part))
+    for learn in steps(options, unet, ATTENTIONS + CONVOLUTIONS):
         at = r.randrange(STEPS)
         early = at < ISOLATED_UNTIL
         batch = scenes.batch(r, lambda count: torch.full((count,), early))
@@ -108,15 +89,7 @@ def main():
             unet.enable_adapters()
             conditioning.grids = grids(weights, size, early, 0)
         error = ((pass_(x, first, contexts) - wanted) ** 2).mean()
-        optimiser.zero_grad()
-        error.backward()
-        torch.nn.utils.clip_grad_norm_(learned, 1.)
-        optimiser.step()
-        steps += 1
-        errors = error.item() if errors is None else errors * .97 + .03 * error.item()
-        if steps % 20 == 0:
-            print(f"{steps} steps, {part * options.minutes:.1f} min, error {errors:.4f}", flush=True)
-    saved(unet, options.out)
+        learn(error)
 
 
 if __name__ == "__main__":
